@@ -1,0 +1,253 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Role is one of the six predefined roles.
+type Role string
+
+// The roles of an organization, and that of the installation.
+const (
+	Scientist     Role = "scientist"
+	Analyst       Role = "analyst"
+	OrgAdmin      Role = "org_admin"
+	SecurityAdmin Role = "security_admin"
+	BillingAdmin  Role = "billing_admin"
+	SystemAdmin   Role = "system_admin"
+)
+
+// The visibilities of a record or file.
+const (
+	ForOrganization = "organization"
+	ForOwner        = "private"
+)
+
+// Session is one sign-in.
+type Session struct {
+	ID        string    `json:"id"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Person is somebody with an account.
+type Person struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Email string `json:"email"`
+}
+
+// Organization is one the caller belongs to, with the roles held in it.
+type Organization struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Placement string    `json:"placement,omitempty"` // schema, pooled, dedicated
+	Plan      string    `json:"plan,omitempty"`
+	State     string    `json:"state,omitempty"`
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	Roles     []Role    `json:"roles,omitempty"`
+}
+
+// SignedIn says who a session belongs to and where it leads.
+type SignedIn struct {
+	Token         Secret         `json:"token,omitzero"` // only SignIn's answer holds it
+	Session       Session        `json:"session"`
+	Person        Person         `json:"person"`
+	Organizations []Organization `json:"organizations"`
+}
+
+// NewOrganization describes an organization to make, with its first admin.
+type NewOrganization struct {
+	Name      string
+	Placement string // empty: schema
+	Plan      string // empty: the installation's default
+	Owner     NewMember
+}
+
+// Member is a person in an organization.
+type Member struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Email     string    `json:"email"`
+	Roles     []Role    `json:"roles"`
+	Owner     bool      `json:"owner"`
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	CreatedBy string    `json:"created_by,omitempty"`
+}
+
+// NewMember describes a person to add. Somebody who has an account already
+// keeps the password of it, and Password is empty.
+type NewMember struct {
+	Email    string
+	Name     string
+	Password Secret
+	Roles    []Role
+}
+
+// Key is an API key, without its secret.
+type Key struct {
+	ID         string     `json:"id"`
+	Name       string     `json:"name"`
+	Prefix     string     `json:"prefix"`
+	Roles      []Role     `json:"roles"`
+	Scopes     []string   `json:"scopes"`
+	CreatedAt  time.Time  `json:"created_at"`
+	CreatedBy  string     `json:"created_by,omitempty"`
+	ExpiresAt  *time.Time `json:"expires_at"`
+	LastUsedAt *time.Time `json:"last_used_at"`
+	RevokedAt  *time.Time `json:"revoked_at"`
+}
+
+// NewKey describes an API key to make.
+type NewKey struct {
+	Name      string     `json:"name"`
+	Roles     []Role     `json:"roles"`
+	Scopes    []string   `json:"scopes,omitempty"` // empty: everything its roles allow
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+}
+
+// CreatedKey is a new API key with its token, which is never shown again.
+type CreatedKey struct {
+	Key
+	Token Secret `json:"token"`
+}
+
+// Collection is a kind of record with its JSON Schema (2020-12).
+type Collection struct {
+	ID        string          `json:"id"`
+	Kind      string          `json:"kind"`
+	Title     string          `json:"title"`
+	Schema    json.RawMessage `json:"schema"`
+	Version   int64           `json:"version"`
+	CreatedAt time.Time       `json:"created_at"`
+	CreatedBy string          `json:"created_by"`
+}
+
+// NewCollection declares a collection.
+type NewCollection struct {
+	Kind   string          `json:"kind"`
+	Title  string          `json:"title"`
+	Schema json.RawMessage `json:"schema"`
+}
+
+// Record is one record. Content keeps the text its author sent: digits of
+// numbers are not rounded.
+type Record struct {
+	ID         string          `json:"id"`
+	Kind       string          `json:"collection"`
+	Version    int64           `json:"version"`
+	Content    json.RawMessage `json:"content"`
+	Visibility string          `json:"visibility"`
+	Owner      string          `json:"owner"`
+	CreatedAt  time.Time       `json:"created_at"`
+	CreatedBy  string          `json:"created_by"`
+	UpdatedAt  time.Time       `json:"updated_at"`
+	UpdatedBy  string          `json:"updated_by"`
+}
+
+// NewRecord is the content of a record to create or to replace.
+type NewRecord struct {
+	Content    json.RawMessage // a JSON object, kept byte for byte
+	Visibility string          // empty: as the server has it
+}
+
+// text writes the content byte for byte as it is: encoding/json would
+// take out its spaces, and what a record holds is the text its author wrote.
+func (n NewRecord) text() ([]byte, error) {
+	if !json.Valid(n.Content) {
+		return nil, errors.New("the content is not JSON")
+	}
+	b := append([]byte(`{"content":`), n.Content...)
+	if n.Visibility != "" {
+		v, err := json.Marshal(n.Visibility)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, `,"visibility":`...), v...)
+	}
+	return append(b, '}'), nil
+}
+
+// Ref names a version of something.
+type Ref struct {
+	ID      string `json:"id"`
+	Version int64  `json:"version"`
+}
+
+// Change is one entry of a record's history.
+type Change struct {
+	Version int64           `json:"version"`
+	Action  string          `json:"action"`
+	At      time.Time       `json:"at"`
+	By      string          `json:"by"`
+	Content json.RawMessage `json:"content"` // absent where the change left none
+}
+
+// Link leads from a record to another record or to a file.
+type Link struct {
+	ID        string    `json:"id"`
+	From      string    `json:"from"`
+	To        string    `json:"to"`
+	Relation  string    `json:"relation"`
+	Direction string    `json:"direction"` // out or in, seen from the record that was asked
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
+}
+
+// File describes a file; its bytes come from DownloadFile.
+type File struct {
+	ID         string    `json:"id"`
+	Version    int64     `json:"version"`
+	Size       int64     `json:"size"` // bytes
+	Name       string    `json:"name"`
+	MediaType  string    `json:"media_type"`
+	State      string    `json:"state,omitempty"`
+	Visibility string    `json:"visibility"`
+	Owner      string    `json:"owner"`
+	CreatedAt  time.Time `json:"created_at"`
+	CreatedBy  string    `json:"created_by"`
+	UpdatedAt  time.Time `json:"updated_at"`
+	UpdatedBy  string    `json:"updated_by"`
+}
+
+// Event is an entry of an organization's audit log (event v1). Raw holds the
+// whole of it, with whatever a newer server adds.
+type Event struct {
+	Index   int64     `json:"index"`
+	ID      string    `json:"id"`
+	Request string    `json:"request_id"`
+	Time    time.Time `json:"time"`
+	Actor   struct {
+		Kind string `json:"kind"`
+		ID   string `json:"id"`
+		Via  string `json:"via"`
+	} `json:"actor"`
+	Action  string           `json:"action"`
+	Purpose string           `json:"purpose"`
+	Outcome string           `json:"outcome"`
+	Code    string           `json:"code"`
+	Targets []string         `json:"targets"`
+	Counts  map[string]int64 `json:"counts"`
+
+	Raw json.RawMessage `json:"-"`
+}
+
+// UnmarshalJSON keeps the event's own bytes beside its fields.
+func (e *Event) UnmarshalJSON(b []byte) error {
+	type plain Event
+	if err := json.Unmarshal(b, (*plain)(e)); err != nil {
+		return err
+	}
+	e.Raw = append(json.RawMessage(nil), b...)
+	return nil
+}
+
+// MarshalJSON writes the event as the server did.
+func (e Event) MarshalJSON() ([]byte, error) {
+	if e.Raw != nil {
+		return e.Raw, nil
+	}
+	type plain Event
+	return json.Marshal(plain(e))
+}

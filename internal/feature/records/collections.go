@@ -1,0 +1,254 @@
+package records
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"strongroom/internal/base/fault"
+	"strongroom/internal/base/id"
+	"strongroom/internal/base/keytree"
+	"strongroom/internal/base/seal"
+	"strongroom/internal/feature"
+	"strongroom/internal/kind"
+	"strongroom/internal/store/tenant"
+)
+
+// Records is the feature's state: the collections in use, by organization.
+type Records struct {
+	tenant *tenant.Store
+	kinds  *kind.Cache
+
+	mu     sync.Mutex
+	byOrg  map[id.Org]map[string]collection // ISO-6: an organization's entries are reached by its own id alone
+	cached int
+}
+
+// New returns the feature. Bulk work and exports open their own transactions
+// through store.
+func New(store *tenant.Store) *Records {
+	return &Records{tenant: store, kinds: kind.NewCache(), byOrg: map[id.Org]map[string]collection{}}
+}
+
+// collection is what a request needs of a collection.
+type collection struct {
+	ID      id.Collection
+	Kind    string
+	Version int64
+	Schema  *kind.Schema
+	view    Collection
+}
+
+const (
+	tableCollection = "collection"
+	tokenCollection = "collection"
+	// maxCached bounds the collections in memory. Beyond it the cache starts
+	// anew: a miss costs one query.
+	maxCached = 10_000
+)
+
+// sealedCollection is the sealed part of a collection.
+type sealedCollection struct {
+	Kind   string          `json:"kind"`
+	Title  string          `json:"title"`
+	Schema json.RawMessage `json:"schema"`
+}
+
+// collection finds a collection by its name. One from the cache may be out of
+// date: a statement that depends on it names its version.
+func (s *Records) collection(ctx context.Context, tx *tenant.Tx, name string) (collection, error) {
+	s.mu.Lock()
+	c, ok := s.byOrg[tx.Org()][name]
+	s.mu.Unlock()
+	if ok {
+		return c, nil
+	}
+	return s.load(ctx, tx, name)
+}
+
+func (s *Records) load(ctx context.Context, tx *tenant.Tx, name string) (collection, error) {
+	notFound := fault.New(fault.NotFound, "no such collection")
+	if kind.CheckName(name) != nil {
+		return collection{}, notFound
+	}
+	token, err := tx.Hash(ctx, tokenCollection, []byte(name))
+	if err != nil {
+		return collection{}, err
+	}
+	var row uuid.UUID
+	var version int64
+	var body seal.Sealed
+	var at time.Time
+	var by uuid.UUID
+	err = tx.QueryRow(ctx, tenant.Lit(`SELECT id, version, body, created_at, created_by FROM collection WHERE org_id = $1 AND token = $2`),
+		tx.Org().UUID(), token).Scan(&row, &version, &body, &at, &by)
+	if errors.Is(err, tenant.ErrNoRows) {
+		return collection{}, notFound
+	}
+	if err != nil {
+		return collection{}, err
+	}
+	c, err := s.openCollection(ctx, tx, row, version, body, at, by)
+	if err != nil {
+		return collection{}, err
+	}
+	s.keep(tx.Org(), c)
+	return c, nil
+}
+
+func (s *Records) keep(org id.Org, c collection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cached >= maxCached {
+		s.byOrg, s.cached = map[id.Org]map[string]collection{}, 0
+	}
+	if s.byOrg[org] == nil {
+		s.byOrg[org] = map[string]collection{}
+	}
+	s.byOrg[org][c.Kind] = c
+	s.cached++
+}
+
+func (s *Records) forget(org id.Org, name string) {
+	s.mu.Lock()
+	delete(s.byOrg[org], name)
+	s.mu.Unlock()
+}
+
+func (s *Records) openCollection(ctx context.Context, tx *tenant.Tx, row uuid.UUID, version int64, body seal.Sealed, at time.Time, by uuid.UUID) (collection, error) {
+	plain, err := seal.OpenOne(ctx, tx.Keys(), seal.Place{Org: tx.Org(), Table: tableCollection, Row: row, Version: uint64(version)}, body, "declaration")
+	if err != nil {
+		return collection{}, err
+	}
+	var d sealedCollection
+	if err := json.Unmarshal(plain.Reveal(), &d); err != nil {
+		return collection{}, errors.New("records: a collection's declaration is not readable")
+	}
+	schema, err := s.kinds.Compile(tx.Org(), d.Schema)
+	if err != nil {
+		return collection{}, err
+	}
+	return collection{ID: id.CollectionOf(row), Kind: d.Kind, Version: version, Schema: schema, view: Collection{ID: id.CollectionOf(row), Kind: d.Kind,
+		Title: d.Title, Schema: d.Schema, Version: uint64(version), CreatedAt: at, CreatedBy: id.PersonOf(by)}}, nil
+}
+
+func (s *Records) createCollection(ctx context.Context, tx *tenant.Tx, in createCollectionIn) (feature.Created[Collection], error) {
+	c, err := s.Declare(ctx, tx, in.Body.Kind, in.Body.Title, in.Body.Schema)
+	if err != nil {
+		return feature.Created[Collection]{}, err
+	}
+	return feature.Created[Collection]{Location: "/v1/orgs/" + tx.Org().String() + "/collections/" + c.Kind, ETag: feature.VersionTag(c.Version), Body: c}, nil
+}
+
+// Declare makes a collection. An empty schema accepts any object.
+func (s *Records) Declare(ctx context.Context, tx *tenant.Tx, name, title string, schema json.RawMessage) (Collection, error) {
+	if err := kind.CheckName(name); err != nil {
+		return Collection{}, err
+	}
+	if len(schema) == 0 {
+		schema = kind.AnyObject()
+	}
+	if title == "" {
+		title = name
+	}
+	if _, err := s.kinds.Compile(tx.Org(), schema); err != nil {
+		return Collection{}, err
+	}
+	c := Collection{ID: id.NewCollection(), Kind: name, Title: title, Schema: schema, Version: 1, CreatedAt: tx.Now(), CreatedBy: tx.Actor().Person()}
+	plain, err := json.Marshal(sealedCollection{name, title, schema})
+	if err != nil {
+		return Collection{}, err
+	}
+	leaf, err := tx.NewLeaf(ctx)
+	if err != nil {
+		return Collection{}, err
+	}
+	body, err := tx.Seal(ctx, tableCollection, c.ID.UUID(), 1, seal.Section{Name: "declaration", Leaf: leaf, Plain: seal.NewSecret(plain)})
+	if err != nil {
+		return Collection{}, err
+	}
+	token, err := tx.Hash(ctx, tokenCollection, []byte(name))
+	if err != nil {
+		return Collection{}, err
+	}
+	tx.Touch(c.ID)
+	_, err = tx.Exec(ctx, tenant.Lit(`INSERT INTO collection (org_id, id, token, leaf, version, body, created_at, created_by) VALUES ($1, $2, $3, $4, 1, $5, $6, $7)`),
+		tx.Org().UUID(), c.ID.UUID(), token, int64(leaf), body, c.CreatedAt, c.CreatedBy.UUID())
+	if tenant.IsUnique(err, "collection_token_key") {
+		return Collection{}, fault.At(fault.Conflict, "/kind", "kind_exists", "a collection of this name exists already")
+	}
+	return c, err
+}
+
+func (s *Records) getCollection(ctx context.Context, tx *tenant.Tx, in getCollectionIn) (feature.Item[Collection], error) {
+	c, err := s.load(ctx, tx, in.Kind)
+	if err != nil {
+		return feature.Item[Collection]{}, err
+	}
+	tx.Touch(c.ID)
+	return feature.Item[Collection]{ETag: feature.VersionTag(uint64(c.Version)), Body: c.view}, nil
+}
+
+func (s *Records) listCollections(ctx context.Context, tx *tenant.Tx, in listCollectionsIn) (feature.List[Collection], error) {
+	const query = "collections"
+	after, err := position(ctx, tx, query, in.Cursor)
+	if err != nil {
+		return feature.List[Collection]{}, err
+	}
+	rows, err := tx.Query(ctx, tenant.Lit(`SELECT id, version, body, created_at, created_by FROM collection WHERE org_id = $1 AND id > $2 ORDER BY id LIMIT $3`),
+		tx.Org().UUID(), after, in.Limit+1)
+	if err != nil {
+		return feature.List[Collection]{}, err
+	}
+	defer rows.Close()
+	var items []Collection
+	for rows.Next() {
+		var row, by uuid.UUID
+		var version int64
+		var body seal.Sealed
+		var at time.Time
+		if err := rows.Scan(&row, &version, &body, &at, &by); err != nil {
+			return feature.List[Collection]{}, err
+		}
+		c, err := s.openCollection(ctx, tx, row, version, body, at, by)
+		if err != nil {
+			return feature.List[Collection]{}, err
+		}
+		items = append(items, c.view)
+	}
+	if err := rows.Err(); err != nil {
+		return feature.List[Collection]{}, err
+	}
+	items, next, err := page(ctx, tx, query, items, in.Limit, func(c Collection) uuid.UUID { return c.ID.UUID() })
+	for _, c := range items {
+		tx.Touch(c.ID)
+	}
+	return feature.List[Collection]{Body: feature.NewPage(items, next)}, err
+}
+
+// position opens a cursor: the identifier after which the page begins.
+func position(ctx context.Context, tx *tenant.Tx, query, cursor string) (uuid.UUID, error) {
+	b, err := tx.OpenCursor(ctx, query, cursor)
+	if err != nil || b == nil {
+		return uuid.Nil, err
+	}
+	return uuid.FromBytes(b)
+}
+
+// page cuts the one row that was read too many, and seals the way to it.
+func page[T any](ctx context.Context, tx *tenant.Tx, query string, items []T, limit int, key func(T) uuid.UUID) ([]T, string, error) {
+	if len(items) <= limit {
+		return items, "", nil
+	}
+	items = items[:limit]
+	last := key(items[limit-1])
+	next, err := tx.SealCursor(ctx, query, last[:])
+	return items, next, err
+}
+
+// reserved keeps the leaf type of the key tree out of the statements.
+func reserved(l keytree.Leaf) int64 { return int64(l) }

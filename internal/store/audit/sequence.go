@@ -1,0 +1,250 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"strongroom/internal/base/id"
+)
+
+const (
+	// sequenceEvery is how often the leader looks for pending rows. A busy
+	// leader does not wait.
+	sequenceEvery = 10 * time.Millisecond
+	idleEvery     = 100 * time.Millisecond
+	maxSequence   = 2000
+	leaseFor      = 5 * time.Second
+	// gapAfter is how long a missing number may be on its way: longer than any
+	// transaction of the door lives.
+	gapAfter = 90 * time.Second
+)
+
+// sequence gives pending events their place in their organization's log. One
+// process leads at a time, by a lease row with a fence; the primary key
+// (org_id, idx) stops a second writer even so.
+func (l *Log) sequence(ctx context.Context) {
+	s := sequencer{l: l, holder: l.chain.server.UUID(), chains: map[uuid.UUID]*chainState{}}
+	wait := sequenceEvery
+	for {
+		select {
+		case <-l.done:
+			s.step(ctx)
+			s.resign(ctx)
+			return
+		case <-time.After(wait):
+		}
+		n := s.step(ctx)
+		switch {
+		case n == maxSequence:
+			wait = 0
+		case n > 0:
+			wait = sequenceEvery
+		default:
+			wait = min(wait*2+time.Millisecond, idleEvery)
+		}
+	}
+}
+
+type sequencer struct {
+	l       *Log
+	holder  uuid.UUID
+	fence   int64
+	expires time.Time
+	failing bool
+	chains  map[uuid.UUID]*chainState
+}
+
+// chainState is what the leader has seen of one server's chain: everything up
+// to seq, and rows that arrived ahead of a missing one.
+type chainState struct {
+	seq     int64
+	hash    [32]byte
+	ahead   map[int64]chainRow
+	missing time.Time
+}
+
+type chainRow struct {
+	org   uuid.UUID
+	leaf  []byte
+	chain []byte
+}
+
+func (s *sequencer) step(ctx context.Context) int {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	n, err := s.try(ctx)
+	if err != nil {
+		if !s.failing && !errors.Is(err, errNotLeader) {
+			s.l.log.Error("audit: sequencing failed; events wait in audit.pending", "err", err)
+		}
+		s.failing = !errors.Is(err, errNotLeader)
+		return 0
+	}
+	s.failing = false
+	return n
+}
+
+var errNotLeader = errors.New("audit: another server leads")
+
+// sequenceSQL moves pending rows into the log in one statement. A row that is
+// void only closes its number in the chain.
+const sequenceSQL = `WITH taken AS (
+  DELETE FROM audit.pending WHERE ctid = ANY (ARRAY(SELECT ctid FROM audit.pending LIMIT $1))
+  RETURNING org_id, event_id, server, seq, chain, leaf, body, openings, void
+), numbered AS (
+  SELECT *, row_number() OVER (PARTITION BY org_id ORDER BY event_id) AS n, count(*) OVER (PARTITION BY org_id) AS total
+  FROM taken WHERE NOT void
+), heads AS (
+  UPDATE audit.head h SET next = h.next + t.total
+  FROM (SELECT DISTINCT org_id, total FROM numbered) t WHERE h.org_id = t.org_id
+  RETURNING h.org_id, h.next - t.total AS start
+), placed AS (
+  INSERT INTO audit.event (org_id, idx, event_id, leaf, body, openings)
+  SELECT n.org_id, h.start + n.n - 1, n.event_id, n.leaf, n.body, n.openings
+  FROM numbered n JOIN heads h ON h.org_id = n.org_id
+  RETURNING 1
+)
+SELECT org_id, server, seq, chain, leaf, (SELECT count(*) FROM placed), (SELECT count(*) FROM numbered) FROM taken ORDER BY server, seq`
+
+func (s *sequencer) try(ctx context.Context) (int, error) {
+	tx, err := s.l.pool.Raw().Begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := s.lead(ctx, tx); err != nil {
+		return 0, err
+	}
+	rows, err := tx.Query(ctx, sequenceSQL, maxSequence)
+	if err != nil {
+		return 0, err
+	}
+	type taken struct {
+		server uuid.UUID
+		seq    int64
+		chainRow
+	}
+	var got []taken
+	var placed, numbered int64
+	for rows.Next() {
+		var t taken
+		if err := rows.Scan(&t.org, &t.server, &t.seq, &t.chain, &t.leaf, &placed, &numbered); err != nil {
+			return 0, err
+		}
+		got = append(got, t)
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	if placed != numbered {
+		return 0, fmt.Errorf("audit: %d of %d events belong to an organization without a log", numbered-placed, numbered)
+	}
+	if len(got) == 0 && time.Until(s.expires) > leaseFor/2 {
+		return 0, nil
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return 0, err
+	}
+	for _, t := range got {
+		s.follow(t.server, t.seq, t.chainRow)
+	}
+	s.gaps()
+	return len(got), nil
+}
+
+// lead takes or keeps the lease. The row lock orders two servers that try at
+// once; the fence rises at each change of hands.
+func (s *sequencer) lead(ctx context.Context, tx pgx.Tx) error {
+	if time.Until(s.expires) > leaseFor/2 {
+		var fence int64
+		if err := tx.QueryRow(ctx, `SELECT fence FROM audit.leader WHERE holder = $1`, s.holder).Scan(&fence); err == nil && fence == s.fence {
+			return nil
+		} else if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+	}
+	err := tx.QueryRow(ctx, `UPDATE audit.leader SET holder = $1, expires_at = clock_timestamp() + $2::int * interval '1 millisecond',
+ fence = CASE WHEN holder = $1 THEN fence ELSE fence + 1 END
+ WHERE holder = $1 OR holder IS NULL OR expires_at < clock_timestamp() RETURNING fence`, s.holder, leaseFor.Milliseconds()).Scan(&s.fence)
+	if errors.Is(err, pgx.ErrNoRows) {
+		s.expires = time.Time{}
+		return errNotLeader
+	}
+	if err == nil {
+		s.expires = time.Now().Add(leaseFor)
+	}
+	return err
+}
+
+// resign hands the lease on at once instead of letting it run out.
+func (s *sequencer) resign(ctx context.Context) {
+	if s.expires.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, _ = s.l.pool.Raw().Exec(ctx, `UPDATE audit.leader SET expires_at = clock_timestamp() WHERE holder = $1`, s.holder)
+}
+
+// follow checks that a row continues its server's chain. Rows may arrive out
+// of order, as transactions commit when they do.
+func (s *sequencer) follow(server uuid.UUID, seq int64, r chainRow) {
+	c := s.chains[server]
+	if c == nil {
+		c = &chainState{ahead: map[int64]chainRow{}}
+		// A server that was here before this leader is joined in mid-chain:
+		// its earlier rows were checked by the leader before.
+		if seq > 1 && server != s.holder {
+			c.seq, c.hash = seq, [32]byte(r.chain)
+			s.chains[server] = c
+			return
+		}
+		s.chains[server] = c
+	}
+	if seq <= c.seq {
+		return // the second of an event and its void: the first one counted
+	}
+	c.ahead[seq] = r
+	for {
+		next, ok := c.ahead[c.seq+1]
+		if !ok {
+			break
+		}
+		delete(c.ahead, c.seq+1)
+		want := linkHash(c.hash, c.seq+1, next.org, next.leaf)
+		if !bytes.Equal(want[:], next.chain) {
+			s.l.broken.Add(1)
+			s.l.log.Error("audit: a pending row does not continue its server's chain", "server", id.ServerOf(server), "seq", c.seq+1)
+		}
+		c.seq, c.hash, c.missing = c.seq+1, [32]byte(next.chain), time.Time{}
+	}
+	if len(c.ahead) > 0 && c.missing.IsZero() {
+		c.missing = time.Now()
+	}
+}
+
+// gaps reports numbers that stayed away longer than any transaction lives:
+// a row was removed before it was sequenced, or a server died in mid-commit.
+func (s *sequencer) gaps() {
+	for server, c := range s.chains {
+		if len(c.ahead) == 0 || time.Since(c.missing) < gapAfter {
+			continue
+		}
+		lowest := int64(0)
+		for seq := range c.ahead {
+			if lowest == 0 || seq < lowest {
+				lowest = seq
+			}
+		}
+		s.l.broken.Add(1)
+		s.l.log.Error("audit: events are missing from a server's chain", "server", id.ServerOf(server), "from", c.seq+1, "to", lowest-1)
+		c.seq, c.hash, c.missing = lowest, [32]byte(c.ahead[lowest].chain), time.Time{}
+		delete(c.ahead, lowest)
+	}
+}
