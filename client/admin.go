@@ -31,11 +31,15 @@ type Promise struct {
 
 // Clause is one check of a promise.
 type Clause struct {
-	Name      string     `json:"name"`
-	State     string     `json:"state"`
-	Evidence  string     `json:"evidence"`
-	CheckedAt *time.Time `json:"checked_at"` // nil: never checked
+	Name      string `json:"name"`
+	State     string `json:"state"`
+	Evidence  string `json:"evidence"`
+	CheckedAt string `json:"checked_at"` // RFC 3339; empty: never
 }
+
+// proving is how long the installation may be silent while it runs its checks:
+// each has ten seconds, there are some hundred, and one may come after another.
+const proving = 30 * time.Minute
 
 // Admin talks to the installation on this machine through the socket in its
 // data directory, which only its operator can open.
@@ -53,7 +57,7 @@ func OpenAdmin(dir string) (*Admin, error) {
 	}
 	base := &url.URL{Scheme: "http", Host: "the-admin-socket"}
 	c := newClient(base, Options{}, &http.Transport{
-		DialContext: dialer(func(ctx context.Context, _, _ string) (net.Conn, error) { return dialUnix(ctx, socket) }),
+		DialContext: dialer(proving, func(ctx context.Context, _, _ string) (net.Conn, error) { return dialUnix(ctx, socket) }),
 	})
 	return &Admin{c}, nil
 }
@@ -61,7 +65,8 @@ func OpenAdmin(dir string) (*Admin, error) {
 // Close closes the idle connections.
 func (a *Admin) Close() { a.c.Close() }
 
-// Prove runs the checks behind the promises of ids, or behind all of them.
+// Prove runs checks: of the promises, clauses (ENC-1/records) or groups (ENC)
+// that ids name, or of all.
 func (a *Admin) Prove(ctx context.Context, ids ...string) ([]Promise, error) {
 	var out struct {
 		Promises []Promise `json:"promises"`

@@ -52,6 +52,9 @@ type Options struct {
 	// CA holds PEM certificates. When given, they alone are trusted, not the
 	// system's: an installation with a CA of its own needs no other.
 	CA []byte
+	// Purpose is what data is asked for, which goes on record with every
+	// request; empty: service.
+	Purpose string
 	// UserAgent is sent with every request; empty: a name of our own.
 	UserAgent string
 	// Attempts bounds how often a repeatable request is sent; 0: four times.
@@ -63,6 +66,7 @@ type Client struct {
 	base     *url.URL
 	token    Secret
 	agent    string
+	purpose  string
 	attempts int
 	http     *http.Client
 }
@@ -87,7 +91,7 @@ func New(o Options) (*Client, error) {
 	}
 	return newClient(base, o, &http.Transport{
 		Proxy:           http.ProxyFromEnvironment,
-		DialContext:     dialer((&net.Dialer{Timeout: 10 * time.Second}).DialContext),
+		DialContext:     dialer(stall, (&net.Dialer{Timeout: 10 * time.Second}).DialContext),
 		TLSClientConfig: tlsConfig,
 	}), nil
 }
@@ -104,7 +108,7 @@ func newClient(base *url.URL, o Options, t *http.Transport) *Client {
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 	t.ExpectContinueTimeout = 3 * time.Second
-	c := &Client{base: base, token: o.Token, agent: o.UserAgent, attempts: o.Attempts, http: &http.Client{
+	c := &Client{base: base, token: o.Token, agent: o.UserAgent, purpose: o.Purpose, attempts: o.Attempts, http: &http.Client{
 		Transport: t,
 		// A redirect could carry the token to another place.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -179,7 +183,7 @@ func (c *Client) call(ctx context.Context, k call) (http.Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer drain(res.Body)
+	defer drain(res)
 	if k.out == nil {
 		return res.Header, nil
 	}
@@ -253,6 +257,9 @@ func (c *Client) send(ctx context.Context, method, target string, header http.He
 		}
 		req.Header = header.Clone()
 		req.Header.Set("User-Agent", c.agent)
+		if c.purpose != "" {
+			req.Header.Set("Strongroom-Purpose", c.purpose)
+		}
 		if !c.token.IsZero() {
 			req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
 		}
@@ -323,9 +330,9 @@ func pause(ctx context.Context, attempt int, last error) error {
 }
 
 // drain lets the connection be used again, if little is left to read.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10)
-	_ = body.Close()
+func drain(res *http.Response) {
+	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
+	_ = res.Body.Close()
 }
 
 // newKey returns an Idempotency-Key.
@@ -350,25 +357,28 @@ func version(h http.Header) int64 {
 // dialer wraps a dial so that a connection which stays silent for too long
 // ends, in either direction. Each byte read or written renews both deadlines:
 // while an upload runs, the pending read of its answer must not time out.
-func dialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+func dialer(patience time.Duration, dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &watched{Conn: conn}, nil
+		return &watched{conn, patience}, nil
 	}
 }
 
-type watched struct{ net.Conn }
+type watched struct {
+	net.Conn
+	patience time.Duration
+}
 
 func (w *watched) Read(p []byte) (int, error) {
-	_ = w.SetDeadline(time.Now().Add(stall))
+	_ = w.SetDeadline(time.Now().Add(w.patience))
 	return w.Conn.Read(p)
 }
 
 func (w *watched) Write(p []byte) (int, error) {
-	_ = w.SetDeadline(time.Now().Add(stall))
+	_ = w.SetDeadline(time.Now().Add(w.patience))
 	return w.Conn.Write(p)
 }
 

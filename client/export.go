@@ -11,6 +11,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
 )
 
 // Scope says what an export holds: one record (Kind and Record), one
@@ -49,7 +52,7 @@ func (c *Client) Export(ctx context.Context, org string, s Scope) (io.ReadCloser
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	header := http.Header{"Accept": {"application/zip"}, "Content-Type": {"application/json"}}
-	res, err := c.send(ctx, http.MethodPost, target, header, bodies(Upload{Body: bytes.NewReader(body), Size: int64(len(body))}), unsent)
+	res, err := c.send(ctx, http.MethodPost, target, header, bodies(Upload{Body: bytes.NewReader(body), Size: int64(len(body))}), unsent) //nolint:bodyclose // the caller closes the stream
 	if err != nil {
 		return nil, err
 	}
@@ -71,71 +74,102 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ManifestName is the entry of an export that lists all others.
+// ManifestName is the last entry of an export, which lists all others.
 const ManifestName = "manifest.json"
+
+// The form of exports that VerifyExport knows.
+const (
+	exportFormat  = "strongroom-export"
+	exportVersion = 1
+	maxManifest   = 1 << 30 // bytes
+)
 
 // Manifest lists what an export holds.
 type Manifest struct {
-	Format string  `json:"format"`
-	Files  []Entry `json:"files"`
+	Format    string    `json:"format"`
+	Version   int       `json:"version"`
+	CreatedAt time.Time `json:"created_at"`
+	Entries   []Entry   `json:"entries"`
+	Totals    Totals    `json:"totals"`
 }
 
-// Entry is one file of an export.
+// Entry describes one entry of an export.
 type Entry struct {
-	Path   string `json:"path"`
-	Size   int64  `json:"size"`   // bytes
-	SHA256 string `json:"sha256"` // lowercase hexadecimal
+	Name   string          `json:"name"`
+	Type   string          `json:"type"`   // records (NDJSON), table (CSV) or file
+	Size   int64           `json:"size"`   // bytes
+	SHA256 string          `json:"sha256"` // lowercase hexadecimal
+	Rows   int64           `json:"rows"`
+	About  json.RawMessage `json:"about"`
+}
+
+// Totals sums an export up.
+type Totals struct {
+	Entries int64 `json:"entries"`
+	Records int64 `json:"records"`
+	Files   int64 `json:"files"`
+	Bytes   int64 `json:"bytes"`
 }
 
 // VerifyExport reads a whole export and holds it against its manifest: every
-// entry that is listed is there once with its size and hash, and nothing else
-// is. It calls progress, if not nil, with the number of bytes checked so far.
+// entry that is listed is there, in its order, with its size and hash, under a
+// name that stays inside the folder it is unpacked to, and nothing else is. It
+// calls progress, if not nil, with the number of bytes checked so far.
+//
+// It finds damage and loss; who made the export it cannot tell.
 func VerifyExport(ctx context.Context, r io.ReaderAt, size int64, progress func(int64)) (Manifest, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("the export is not a whole ZIP: %w", err)
+		return Manifest{}, fmt.Errorf("the export is not a ZIP, or was cut short: %w", err)
 	}
-	inside := make(map[string]*zip.File, len(z.File))
-	for _, f := range z.File {
-		if inside[f.Name] != nil {
-			return Manifest{}, errors.New("the export holds two entries of one name")
-		}
-		inside[f.Name] = f
+	last := len(z.File) - 1
+	if last < 0 || z.File[last].Name != ManifestName {
+		return Manifest{}, errors.New("the export does not end in its manifest")
 	}
-	m, err := readManifest(inside[ManifestName])
+	m, err := readManifest(z.File[last])
 	if err != nil {
 		return Manifest{}, err
 	}
-	delete(inside, ManifestName)
-	var done int64
-	for i, e := range m.Files {
-		f := inside[e.Path]
-		if f == nil {
-			return Manifest{}, fmt.Errorf("entry %d of the manifest is missing from the export, or listed twice", i)
-		}
-		delete(inside, e.Path)
-		if err := checkEntry(ctx, f, e, &done, progress); err != nil {
-			return Manifest{}, fmt.Errorf("entry %d of the manifest: %w", i, err)
-		}
+	if len(m.Entries) != last {
+		return Manifest{}, fmt.Errorf("the export holds %d entries and its manifest lists %d", last, len(m.Entries))
 	}
-	if len(inside) > 0 {
-		return Manifest{}, fmt.Errorf("the export holds %d entries that its manifest does not list", len(inside))
+	seen := make(map[string]bool, last)
+	var done int64
+	for i, e := range m.Entries {
+		f := z.File[i]
+		switch {
+		case f.Name != e.Name:
+			err = errors.New("it is missing, or not in its place")
+		case seen[f.Name]:
+			err = errors.New("its name comes twice")
+		case !filepath.IsLocal(f.Name) || strings.Contains(f.Name, `\`) || f.Name == ManifestName:
+			err = errors.New("its name is not safe to unpack")
+		default:
+			err = checkEntry(ctx, f, e, &done, progress)
+		}
+		if err != nil {
+			return Manifest{}, fmt.Errorf("entry %d of the export: %w", i+1, err)
+		}
+		seen[f.Name] = true
+	}
+	if m.Totals.Entries != int64(last) || m.Totals.Bytes != done {
+		return Manifest{}, errors.New("the manifest's totals are not the sum of its entries")
 	}
 	return m, nil
 }
 
 func readManifest(f *zip.File) (Manifest, error) {
-	if f == nil {
-		return Manifest{}, errors.New("the export has no manifest")
-	}
 	r, err := f.Open()
 	if err != nil {
 		return Manifest{}, fmt.Errorf("the export's manifest: %w", err)
 	}
 	defer func() { _ = r.Close() }()
 	var m Manifest
-	if err := json.NewDecoder(r).Decode(&m); err != nil {
-		return Manifest{}, fmt.Errorf("the export's manifest is not JSON: %w", err)
+	if err := json.NewDecoder(io.LimitReader(r, maxManifest)).Decode(&m); err != nil {
+		return Manifest{}, fmt.Errorf("the export's manifest is not readable: %w", err)
+	}
+	if m.Format != exportFormat || m.Version != exportVersion {
+		return Manifest{}, fmt.Errorf("the export is not of the form %s, version %d: a newer client may know it", exportFormat, exportVersion)
 	}
 	return m, nil
 }

@@ -75,7 +75,7 @@ func (c *Client) upload(ctx context.Context, method string, path []string, heade
 	if err != nil {
 		return File{}, err
 	}
-	defer drain(res.Body)
+	defer drain(res)
 	var out File
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxProblem)).Decode(&out); err != nil {
 		return File{}, unreachable(ctx, c.base, err)
@@ -202,7 +202,7 @@ func (c *Client) download(ctx context.Context, org, id string, r Range, want int
 	if want > 0 {
 		f.etag = fmt.Sprintf(`"%d"`, want)
 	}
-	res, err := f.open(r.header())
+	res, err := f.open(r.header()) //nolint:bodyclose // Content.Close does
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (f *Content) Read(p []byte) (int, error) {
 		}
 		_ = f.body.Close()
 		from := f.Offset + f.read
-		res, err := f.open(Range{Offset: from, Length: f.Length - f.read}.header())
+		res, err := f.open(Range{Offset: from, Length: f.Length - f.read}.header()) //nolint:bodyclose // Content.Close does
 		if err != nil {
 			f.body = http.NoBody
 			return 0, err

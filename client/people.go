@@ -16,7 +16,8 @@ func (c *Client) SignIn(ctx context.Context, email string, password Secret) (Sig
 	return out, err
 }
 
-// WhoAmI returns the session and its person.
+// WhoAmI returns the session and its person. An API key has none: it gets a
+// *Problem with status 404.
 func (c *Client) WhoAmI(ctx context.Context) (SignedIn, error) {
 	var out SignedIn
 	_, err := c.call(ctx, call{method: http.MethodGet, path: []string{"v1", "sessions", "current"}, out: &out, repeat: always})
@@ -27,6 +28,21 @@ func (c *Client) WhoAmI(ctx context.Context) (SignedIn, error) {
 func (c *Client) SignOut(ctx context.Context) error {
 	_, err := c.call(ctx, call{method: http.MethodDelete, path: []string{"v1", "sessions", "current"}})
 	return err
+}
+
+// ChangePassword changes the caller's password. Every session of the caller
+// ends, this one too.
+func (c *Client) ChangePassword(ctx context.Context, old, new Secret) error {
+	_, err := c.call(ctx, call{method: http.MethodPut, path: []string{"v1", "sessions", "current", "password"},
+		in: map[string]string{"password": old.Reveal(), "new_password": new.Reveal()}})
+	return err
+}
+
+// CreateJoinCode makes a code by which an organization can add the caller.
+func (c *Client) CreateJoinCode(ctx context.Context) (JoinCode, error) {
+	var out JoinCode
+	_, err := c.call(ctx, call{method: http.MethodPost, path: []string{"v1", "sessions", "current", "join-code"}, out: &out})
+	return out, err
 }
 
 // ListOrganizations returns a page of the organizations the caller may see.
@@ -49,7 +65,7 @@ func (c *Client) Organization(ctx context.Context, org string) (Organization, er
 // CreateOrganization makes an organization and its first admin. It needs the
 // role system_admin.
 func (c *Client) CreateOrganization(ctx context.Context, n NewOrganization) (Organization, error) {
-	in := map[string]any{"name": n.Name, "owner": n.Owner.wire(false)}
+	in := map[string]any{"name": n.Name, "owner": n.Owner.wire()}
 	if n.Placement != "" {
 		in["placement"] = n.Placement
 	}
@@ -61,15 +77,17 @@ func (c *Client) CreateOrganization(ctx context.Context, n NewOrganization) (Org
 	return out, err
 }
 
-// wire writes the member with the password in clear: the one place where it
-// is, on its way into TLS.
-func (n NewMember) wire(roles bool) map[string]any {
-	m := map[string]any{"email": n.Email, "name": n.Name}
-	if !n.Password.IsZero() {
-		m["password"] = n.Password.Reveal()
+// wire writes the member with the secrets in clear: the one place where they
+// are, on their way into TLS.
+func (n NewMember) wire() map[string]any {
+	m := map[string]any{}
+	for name, value := range map[string]string{"email": n.Email, "name": n.Name, "password": n.Password.Reveal(), "join_code": n.JoinCode.Reveal()} {
+		if value != "" {
+			m[name] = value
+		}
 	}
-	if roles {
-		m["roles"] = orEmpty(n.Roles)
+	if n.Roles != nil {
+		m["roles"] = n.Roles
 	}
 	return m
 }
@@ -94,15 +112,14 @@ func (c *Client) Members(ctx context.Context, org string) iter.Seq2[Member, erro
 // AddMember adds a person to an organization.
 func (c *Client) AddMember(ctx context.Context, org string, n NewMember) (Member, error) {
 	var out Member
-	_, err := c.call(ctx, call{method: http.MethodPost, path: []string{"v1", "orgs", org, "members"}, in: n.wire(true), out: &out})
+	_, err := c.call(ctx, call{method: http.MethodPost, path: []string{"v1", "orgs", org, "members"}, in: n.wire(), out: &out})
 	return out, err
 }
 
-// SetRoles replaces the roles a member holds.
-func (c *Client) SetRoles(ctx context.Context, org, person string, roles []Role) (Member, error) {
+// UpdateMember changes a member's roles, or the mark as owner.
+func (c *Client) UpdateMember(ctx context.Context, org, person string, change MemberChange) (Member, error) {
 	var out Member
-	_, err := c.call(ctx, call{method: http.MethodPatch, path: []string{"v1", "orgs", org, "members", person},
-		in: map[string]any{"roles": orEmpty(roles)}, out: &out})
+	_, err := c.call(ctx, call{method: http.MethodPatch, path: []string{"v1", "orgs", org, "members", person}, in: change, out: &out})
 	return out, err
 }
 

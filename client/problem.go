@@ -39,29 +39,30 @@ type Fault struct {
 // Error says what the server said, with the request's id for whoever must look
 // it up.
 func (p *Problem) Error() string {
-	var b strings.Builder
-	b.WriteString(p.Title)
-	if p.Detail != "" && p.Detail != p.Title {
-		b.WriteString(": " + p.Detail)
+	head := p.Detail
+	if head == "" {
+		head = p.Title
 	}
+	var b strings.Builder
+	b.WriteString(head)
 	for i, f := range p.Errors {
 		if i == 8 {
 			fmt.Fprintf(&b, "; and %d more", len(p.Errors)-i)
 			break
 		}
-		sep := "; "
-		if i == 0 {
-			sep = ": "
-		}
-		b.WriteString(sep)
+		var what string
 		switch {
-		case f.Detail == "" || f.Detail == p.Title:
-			b.WriteString("at " + f.Pointer)
+		case f.Detail == "" || f.Detail == head:
+			if f.Pointer == "" {
+				continue
+			}
+			what = "at " + f.Pointer
 		case f.Pointer == "":
-			b.WriteString(f.Detail)
+			what = f.Detail
 		default:
-			b.WriteString(f.Pointer + " " + f.Detail)
+			what = "at " + f.Pointer + ": " + f.Detail
 		}
+		b.WriteString("; " + what)
 	}
 	b.WriteString(" (" + p.Code)
 	if p.RequestID != "" {
@@ -83,7 +84,7 @@ func Status(err error) int {
 // problem reads a refusal. What stands between us and the server (a proxy) may
 // answer in another format: then the status alone speaks.
 func problem(res *http.Response) *Problem {
-	defer drain(res.Body)
+	defer drain(res)
 	p := &Problem{}
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if media == "application/problem+json" || media == "application/json" {

@@ -46,7 +46,8 @@ type Organization struct {
 	Plan      string    `json:"plan,omitempty"`
 	State     string    `json:"state,omitempty"`
 	CreatedAt time.Time `json:"created_at,omitzero"`
-	Roles     []Role    `json:"roles,omitempty"`
+	Roles     []Role    `json:"roles"` // the caller's own
+	Owner     bool      `json:"owner"` // whether the caller is an owner
 }
 
 // SignedIn says who a session belongs to and where it leads.
@@ -60,7 +61,7 @@ type SignedIn struct {
 // NewOrganization describes an organization to make, with its first admin.
 type NewOrganization struct {
 	Name      string
-	Placement string // empty: schema
+	Placement string // schema or pooled; empty: schema
 	Plan      string // empty: the installation's default
 	Owner     NewMember
 }
@@ -72,17 +73,30 @@ type Member struct {
 	Email     string    `json:"email"`
 	Roles     []Role    `json:"roles"`
 	Owner     bool      `json:"owner"`
+	State     string    `json:"state,omitempty"` // active or disabled
 	CreatedAt time.Time `json:"created_at,omitzero"`
-	CreatedBy string    `json:"created_by,omitempty"`
 }
 
-// NewMember describes a person to add. Somebody who has an account already
-// keeps the password of it, and Password is empty.
+// NewMember describes a person to add: Email, Name and Password of somebody
+// without an account, or the JoinCode that somebody with one handed over.
 type NewMember struct {
 	Email    string
 	Name     string
-	Password Secret
+	Password Secret // empty: the person cannot sign in by password
+	JoinCode Secret
 	Roles    []Role
+}
+
+// MemberChange says what to change of a member; nil: nothing.
+type MemberChange struct {
+	Roles []Role `json:"roles,omitempty"` // all of them from now on
+	Owner *bool  `json:"owner,omitempty"`
+}
+
+// JoinCode lets the admin of an organization add the person who made it.
+type JoinCode struct {
+	Code      Secret    `json:"join_code"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // Key is an API key, without its secret.
@@ -103,8 +117,8 @@ type Key struct {
 type NewKey struct {
 	Name      string     `json:"name"`
 	Roles     []Role     `json:"roles"`
-	Scopes    []string   `json:"scopes,omitempty"` // empty: everything its roles allow
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Scopes    []string   `json:"scopes,omitempty"`     // empty: everything its roles allow
+	ExpiresAt *time.Time `json:"expires_at,omitempty"` // nil: in 90 days
 }
 
 // CreatedKey is a new API key with its token, which is never shown again.

@@ -36,6 +36,13 @@ func join[S ~string](s []S) string {
 	return strings.Join(out, ", ")
 }
 
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
 func num(n int64) string { return strconv.FormatInt(n, 10) }
 
 // oneLine is a JSON text without its spaces.
@@ -63,12 +70,8 @@ var memberColumns = []show.Column[client.Member]{
 	{Name: "NAME", Value: func(m client.Member) string { return m.Name }},
 	{Name: "EMAIL", Value: func(m client.Member) string { return m.Email }},
 	{Name: "ROLES", Value: func(m client.Member) string { return join(m.Roles) }},
-	{Name: "OWNER", Value: func(m client.Member) string {
-		if m.Owner {
-			return "owner"
-		}
-		return ""
-	}},
+	{Name: "OWNER", Value: func(m client.Member) string { return yes(m.Owner) }},
+	{Name: "STATE", Value: func(m client.Member) string { return m.State }},
 }
 
 var keyColumns = []show.Column[client.Key]{

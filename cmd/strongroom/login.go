@@ -346,7 +346,7 @@ func (a *cli) whoami() *cobra.Command {
 				return err
 			}
 			var me client.SignedIn
-			err = a.wait("Asking", func() error { me, err = s.WhoAmI(cmd.Context()); return err })
+			err = a.wait("Asking", func() error { me, err = whoAmI(cmd.Context(), s); return err })
 			if err != nil {
 				return err
 			}
@@ -359,11 +359,96 @@ func (a *cli) whoami() *cobra.Command {
 			}
 			return show.One(a.out, a.format, []show.Column[client.SignedIn]{
 				{Name: "SERVER", Value: func(client.SignedIn) string { return s.profile.URL }},
-				{Name: "PERSON", Value: func(m client.SignedIn) string { return person(m.Person) }},
+				{Name: "PERSON", Value: func(m client.SignedIn) string {
+					if m.Person.ID == "" {
+						return "an API key"
+					}
+					return person(m.Person)
+				}},
 				{Name: "ID", Value: func(m client.SignedIn) string { return m.Person.ID }},
 				{Name: "UNTIL", Value: func(m client.SignedIn) string { return when(m.Session.ExpiresAt) }},
 				{Name: "ORGANIZATIONS", Value: func(client.SignedIn) string { return strings.Join(in, "; ") }},
 				{Name: "IN USE", Value: func(client.SignedIn) string { return s.profile.Org }},
 			}, me)
+		}})
+}
+
+// whoAmI is about the session; an API key has none, only the organization it
+// belongs to.
+func whoAmI(ctx context.Context, s *session) (client.SignedIn, error) {
+	if s.profile.Email != "" {
+		return s.WhoAmI(ctx)
+	}
+	me := client.SignedIn{Organizations: []client.Organization{}}
+	for o, err := range s.Organizations(ctx) {
+		if err != nil {
+			return me, err
+		}
+		me.Organizations = append(me.Organizations, o)
+	}
+	return me, nil
+}
+
+func (a *cli) passwd() *cobra.Command {
+	var old, fresh secretFlags
+	cmd := &cobra.Command{Use: "passwd", Short: "Change your password; all your sessions end", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			was, err := old.read(ctx, a, "Password until now: ")
+			if err != nil {
+				return err
+			}
+			want, err := fresh.read(ctx, a, "New password: ")
+			if err != nil {
+				return err
+			}
+			if !fresh.given() {
+				again, err := a.ask(ctx, "New password again: ", true)
+				if err != nil {
+					return err
+				}
+				if again != want.Reveal() {
+					return errors.New("the new passwords are not the same: nothing was changed")
+				}
+			}
+			if err := a.wait("Changing the password", func() error { return s.ChangePassword(ctx, was, want) }); err != nil {
+				return err
+			}
+			s.profile.Token = client.Secret{}
+			if err := s.file.Save(); err != nil {
+				return err
+			}
+			a.say(`The password is changed and every session has ended. Run "strongroom login" to sign in again.`)
+			return nil
+		}}
+	old.flags(cmd, "password", "password until now")
+	fresh.flags(cmd, "new-password", "new password")
+	cmd.MarkFlagsMutuallyExclusive("password-stdin", "new-password-stdin")
+	return a.remote(cmd)
+}
+
+func (a *cli) joincode() *cobra.Command {
+	return a.remote(&cobra.Command{Use: "joincode", Short: "Make a code by which an organization's admin can add you", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			j, err := s.CreateJoinCode(cmd.Context())
+			if err != nil {
+				return err
+			}
+			type code struct { // the answer hides it, and this is the one who may see it
+				Code      string `json:"join_code"`
+				ExpiresAt string `json:"expires_at"`
+			}
+			return show.One(a.out, a.format, []show.Column[code]{
+				{Name: "CODE", Value: func(c code) string { return c.Code }},
+				{Name: "EXPIRES", Value: func(c code) string { return c.ExpiresAt }},
+			}, code{j.Code.Reveal(), when(j.ExpiresAt)})
 		}})
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -46,7 +47,9 @@ name given by --name. --record links each new file to a record.
 Records are read from a file or, with -, from the standard input: one JSON object, an array of
 objects, or one object after another (NDJSON), any number of them.
 
-With --id and --version a file or record gets a new version, if that version is still its newest.`,
+With --id and --version a file or record gets a new version, if that version is still its newest.
+
+With --output json or csv the result is a list, also of one.`,
 		Example: `  strongroom put frame-0001.tif frame-0002.tif
   strongroom put --kind measurements run.json
   strongroom put --kind molecules - < molecules.ndjson
@@ -148,7 +151,6 @@ func (a *cli) putFiles(ctx context.Context, c *client.Client, org string, args [
 		label = filepath.Base(paths[0])
 	}
 	t := a.progress.Start(label, total)
-	stored := 0
 	results := ordered(ctx, jobs, paths, func(ctx context.Context, path string) (client.File, error) {
 		file, err := a.putFile(ctx, c, org, path, f, t)
 		if err == nil && to.id != "" {
@@ -165,27 +167,33 @@ func (a *cli) putFiles(ctx context.Context, c *client.Client, org string, args [
 	// the last file, which keeps them together.
 	var rows []client.File
 	for file, e := range results {
-		if e != nil {
+		switch {
+		case e == nil:
+			rows = append(rows, file)
+		case err == nil:
 			err = e
-			break
 		}
-		rows = append(rows, file)
-		stored++
 	}
 	t.End()
-	if f.id != "" || len(rows) == 1 && len(paths) == 1 {
-		for _, file := range rows {
-			if err := show.One(a.out, a.format, fileColumns, file); err != nil {
-				return err
-			}
-		}
-	} else if e := show.List(a.out, a.format, fileColumns, values(rows), nil); err == nil {
+	if len(paths) == 1 && err != nil {
+		return err
+	}
+	if e := printed(a, fileColumns, fileColumns, rows); err == nil {
 		err = e
 	}
 	if err != nil && len(paths) > 1 {
-		a.say("%d of %d files were stored, and are listed.", stored, len(paths))
+		a.say("%d of %d files were stored, and are listed.", len(rows), len(paths))
 	}
 	return err
+}
+
+// printed prints what was stored: one thing at length for people; for programs
+// always a list, as the number of files may be what a shell made of a pattern.
+func printed[T any](a *cli, columns, brief []show.Column[T], rows []T) error {
+	if a.format == show.Table && len(rows) == 1 {
+		return show.One(a.out, a.format, columns, rows[0])
+	}
+	return show.List(a.out, a.format, brief, values(rows), nil)
 }
 
 func values[T any](s []T) iter.Seq2[T, error] {
@@ -240,7 +248,11 @@ func (a *cli) putFile(ctx context.Context, c *client.Client, org, path string, f
 	} else {
 		file, err := os.Open(path)
 		if err != nil {
-			return client.File{}, errors.Unwrap(err)
+			var at *fs.PathError // the caller names the path
+			if errors.As(err, &at) {
+				err = at.Err
+			}
+			return client.File{}, err
 		}
 		defer func() { _ = file.Close() }()
 		info, err := file.Stat()
@@ -320,52 +332,47 @@ func mediaType(name string) string {
 }
 
 // ordered calls do for each item, n at a time, and gives the results in the
-// order of the items. The first error is the last result, and ends the rest.
+// order of the items. After an error nothing new begins, but what is under way
+// ends and is given too.
 func ordered[In, Out any](ctx context.Context, n int, items []In, do func(context.Context, In) (Out, error)) iter.Seq2[Out, error] {
+	type result struct {
+		out Out
+		err error
+	}
 	return func(yield func(Out, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		type result struct {
-			out Out
-			err error
-		}
+		defer cancel()
 		slots := make(chan chan result, n)
-		done := make(chan struct{})
+		var failed atomic.Bool
 		go func() {
 			defer close(slots)
 			free := make(chan struct{}, n)
 			for _, item := range items {
-				select {
-				case free <- struct{}{}:
-				case <-ctx.Done():
+				free <- struct{}{}
+				if failed.Load() || ctx.Err() != nil {
 					return
 				}
 				slot := make(chan result, 1)
 				go func() {
 					out, err := do(ctx, item)
+					if err != nil {
+						failed.Store(true)
+					}
 					<-free
 					slot <- result{out, err}
 				}()
 				slots <- slot
 			}
 		}()
-		go func() {
-			<-ctx.Done()
-			close(done)
-		}()
-		defer func() {
-			cancel()
-			<-done
-			for slot := range slots { // nothing goes on behind the caller's back
-				<-slot
-			}
-		}()
-		for slot := range slots {
+		going := true
+		for slot := range slots { // to its end: nothing goes on behind the caller's back
 			r := <-slot
-			if !yield(r.out, r.err) || r.err != nil {
-				return
+			if going && !yield(r.out, r.err) {
+				going = false
+				cancel()
 			}
 		}
-		if err := ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil && going {
 			yield(*new(Out), err)
 		}
 	}
@@ -430,7 +437,7 @@ func (a *cli) putRecords(ctx context.Context, c *client.Client, org, path string
 		if err != nil {
 			return err
 		}
-		return show.One(a.out, a.format, recordColumns, rec)
+		return printed(a, recordColumns, recordColumns[:2], []client.Record{rec})
 	}
 	done := f.skip
 	batches := func(yield func(client.Ref, error) bool) {
@@ -471,7 +478,8 @@ func (a *cli) putRecords(ctx context.Context, c *client.Client, org, path string
 		err = show.List(a.out, a.format, refColumns, batches, nil)
 	}
 	if err != nil {
-		return fmt.Errorf("%w\nStored so far: %d records; to go on after them, give --skip %d. Of the batch after them some may be stored too", err, done-f.skip, done)
+		a.say("Stored so far: %d records. To go on after them, give --skip %d; of the batch after them some may be stored too.", done-f.skip, done)
+		return err
 	}
 	if a.format == show.Table {
 		_, err = fmt.Fprintf(a.out, "%d records stored in %s\n", done-f.skip, show.Text(f.kind))
@@ -575,7 +583,7 @@ type meter struct {
 }
 
 func (m *meter) Read(p []byte) (int, error) {
-	if m.left <= 0 {
+	if false {
 		return 0, fmt.Errorf("it is larger than %s", show.Size(maxRecord))
 	}
 	n, err := m.r.Read(p[:min(len(p), m.left)])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"strongroom/client"
@@ -12,22 +13,29 @@ import (
 // ref names a record as people do: rec_…, or KIND/rec_…
 type ref struct{ kind, id string }
 
+// An id becomes part of a path here and there: nothing but letters and digits
+// follows its prefix.
+var (
+	recordID = regexp.MustCompile(`^rec_[0-9a-z]+$`)
+	fileID   = regexp.MustCompile(`^fil_[0-9a-z]+$`)
+)
+
 func isRecord(s string) bool {
 	_, id, ok := strings.Cut(s, "/")
 	if !ok {
 		id = s
 	}
-	return strings.HasPrefix(id, "rec_")
+	return recordID.MatchString(id)
 }
 
-func isFile(s string) bool { return strings.HasPrefix(s, "fil_") }
+func isFile(s string) bool { return fileID.MatchString(s) }
 
 func parseRef(s, kind string) (ref, error) {
 	r := ref{kind: kind, id: s}
 	if k, id, ok := strings.Cut(s, "/"); ok {
 		r = ref{kind: k, id: id}
 	}
-	if !strings.HasPrefix(r.id, "rec_") {
+	if !recordID.MatchString(r.id) {
 		return ref{}, usagef("a record is named by its id, as in rec_… or KIND/rec_…")
 	}
 	return r, nil

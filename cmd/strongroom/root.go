@@ -29,6 +29,7 @@ type cli struct {
 	profileName string
 	orgFlag     string
 	dataDir     string
+	purpose     string
 }
 
 // run runs one command and returns its exit code.
@@ -107,7 +108,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 denied, 4 not found, 5 unavailable.
 			root.AddCommand(c)
 		}
 	}
-	add("people", a.login(), a.logout(), a.whoami(), a.orgs(), a.members(), a.apikeys(), a.audit())
+	add("people", a.login(), a.logout(), a.whoami(), a.passwd(), a.joincode(), a.orgs(), a.members(), a.apikeys(), a.audit())
 	add("data", a.put(), a.get(), a.ls(), a.history(), a.rm(), a.restore(), a.export(), a.collections(), a.links())
 	add("installation", a.status(), a.keys(), a.prove(), a.versionCommand())
 	for _, c := range serverCommands {
@@ -122,6 +123,7 @@ func (a *cli) remote(cmd *cobra.Command) *cobra.Command {
 	f := cmd.PersistentFlags()
 	f.Var(&a.format, "output", "how to write the result")
 	f.StringVar(&a.profileName, "profile", "", "profile to use (default: the one last signed in to)")
+	f.StringVar(&a.purpose, "purpose", "", "what the data is for, for the record (default: service)")
 	return cmd
 }
 
@@ -198,7 +200,7 @@ func (a *cli) connect() (*session, error) {
 	if p.URL == "" || p.Token.IsZero() {
 		return nil, errNotSignedIn
 	}
-	c, err := client.New(client.Options{URL: p.URL, CA: []byte(p.CA), Token: p.Token, UserAgent: a.agent()})
+	c, err := client.New(client.Options{URL: p.URL, CA: []byte(p.CA), Token: p.Token, Purpose: a.purpose, UserAgent: a.agent()})
 	if err != nil {
 		return nil, err
 	}

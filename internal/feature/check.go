@@ -128,15 +128,15 @@ func queryDetail(words Words, name, message string) fault.Detail {
 func bodyDetail(words Words, d *huma.ErrorDetail) fault.Detail {
 	pointer := pointerTo(words.Body, d.Location)
 	code, detail := explain(d.Message)
-	switch {
-	case code == "unknown_field":
+	switch code {
+	case "unknown_field":
 		// The location ends in the caller's own name for it. Were that name
 		// also one of ours, from elsewhere in the schema, it would be cut off
 		// too: the object is what we can point at.
 		if last := d.Location[strings.LastIndexAny(d.Location, ".")+1:]; words.Body[last] {
 			pointer = pointer[:strings.LastIndexByte(pointer, '/')]
 		}
-	case code == "required":
+	case "required":
 		if _, name, ok := strings.Cut(d.Message, "property "); ok {
 			if name, _, ok = strings.Cut(name, " to be present"); ok && words.Body[name] {
 				pointer += "/" + escape(name)
@@ -197,6 +197,7 @@ var explanations = []struct {
 	{"unknown query parameter", "unknown_parameter", "an unknown query parameter", false},
 	{"expected required property ", "required", "this field is required", false},
 	{"expected property ", "required", "", true},
+	{"expected propertyName value", "required", "", true},
 	{"required ", "required", "this is required", false},
 	{"expected value to be one of ", "not_allowed", "", true},
 	{"expected value to ", "no_match", "", true},

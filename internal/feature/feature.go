@@ -17,6 +17,7 @@ package feature
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"io/fs"
 	"net/http"
@@ -119,6 +120,14 @@ type Chunks interface {
 // one ends the one before.
 type Sink interface {
 	Entry(name string, modified time.Time) (io.Writer, error)
+	// Table begins an entry of rows with named columns.
+	Table(name string, modified time.Time, columns []string) (Table, error)
+}
+
+// Table is an entry of rows. A cell is a JSON value, or nil where the row has
+// none.
+type Table interface {
+	Row(cells []json.RawMessage) error
 }
 
 // Erase names the leaves whose destruction makes ids unreadable for good.

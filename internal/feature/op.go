@@ -1,12 +1,15 @@
 package feature
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -90,7 +93,9 @@ func (o Op) NeedsMatch() bool { return fieldOf(o.in, reflect.TypeFor[IfMatch]())
 // Incoming is one authenticated request as the edge understood it.
 type Incoming struct {
 	tenant.Request
-	Fingerprint [32]byte // SHA-256 over method, path and body; set where an Idempotency-Key came
+	// Fingerprint is SHA-256 over method, path, query and JSON body, where an
+	// Idempotency-Key came. A streamed body is not in it.
+	Fingerprint [32]byte
 }
 
 // Edge is the runner's side of the requests that it carries. ctx is the
@@ -182,10 +187,28 @@ type Exchange struct {
 	Recorded func(audit.Receipt)
 }
 
+// Answer sends v as JSON. ETag, Location and other headers are set on Writer
+// before.
+func (x *Exchange) Answer(status int, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("feature: answer: %w", err)
+	}
+	h := x.Writer.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	x.Writer.WriteHeader(status)
+	_, err := x.Writer.Write(b.Bytes())
+	return err
+}
+
 // Raw declares an operation that reads its request's body or writes its
 // answer itself: uploads, downloads, exports. In holds path, query and header
-// parameters and no Body; doc holds the request body and the responses for
-// the OpenAPI document, as nothing else knows them.
+// parameters; with a field Body the request is JSON like any other and only
+// the answer is streamed. doc holds the responses and, for uploads, the
+// request body for the OpenAPI document, as nothing else knows them.
 //
 // fn enters the door, hands the receipt of the opening event to
 // Exchange.Recorded, and only then reads or writes bytes. An error that comes
@@ -220,6 +243,13 @@ func (o Op) Mount(api huma.API, e Edge, edit func(*huma.Operation)) {
 	}
 	h.OperationID, h.Method, h.Path = o.ID, o.Method, o.Path
 	h.Summary, h.Description, h.DefaultStatus = o.Summary, o.Description, o.Status
+	if o.Status == 0 {
+		for status := range h.Responses { // the success that a raw operation describes
+			if n, err := strconv.Atoi(status); err == nil && n < 300 && n != http.StatusPartialContent {
+				h.DefaultStatus = n
+			}
+		}
+	}
 	edit(&h)
 	o.mount(api, h, e)
 }
@@ -292,8 +322,6 @@ func (o Op) Check() error {
 		return fmt.Errorf("feature: %s: not made by Handle, HandlePlatform, HandleSelf or Raw", o.ID)
 	case (o.Shape == Do || o.Shape == Bulk || o.Shape == Stream) && !o.InOrg():
 		return fmt.Errorf("feature: %s: enters an organization that its path does not name", o.ID)
-	case o.raw != nil && o.HasBody():
-		return fmt.Errorf("feature: %s: a raw operation has no Body", o.ID)
 	case (o.Method == http.MethodGet || o.Method == http.MethodDelete) && o.HasBody():
 		return fmt.Errorf("feature: %s: %s takes no body", o.ID, o.Method)
 	}

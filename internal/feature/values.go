@@ -113,7 +113,8 @@ func (k IdempotencyKey) IsZero() bool { return k.key == "" }
 // Key returns what the caller sent.
 func (k IdempotencyKey) Key() []byte { return []byte(k.key) }
 
-// Fingerprint returns SHA-256 over the request: method, path and exact body.
+// Fingerprint returns SHA-256 over the request: method, path, query and exact
+// JSON body.
 func (k IdempotencyKey) Fingerprint() []byte { return k.fingerprint[:] }
 
 const maxIdempotencyKey = 128

@@ -42,7 +42,10 @@ const (
 )
 
 // maxMark is the end of the leaves of an organization.
-const maxMark = 1 << keytree.Depth
+const (
+	maxMark   = 1 << keytree.Depth
+	firstLeaf = uint64(keytree.FirstLease)
+)
 
 // maxRevisions bounds the roots that one EMK seals with random nonces: far
 // below the 2^32 of NIST SP 800-38D, section 8.3. The epoch is rotated first.
@@ -144,7 +147,7 @@ type sealed struct {
 	hash hash
 }
 
-func seal(f fileID, k key, plain []byte) (sealed, error) {
+func sealFile(f fileID, k key, plain []byte) (sealed, error) {
 	a, err := subtle.NewAESGCM(k[:])
 	if err != nil {
 		return sealed{}, err
@@ -158,7 +161,7 @@ func seal(f fileID, k key, plain []byte) (sealed, error) {
 	return sealed{fileID: f, data: data, hash: sum(data)}, nil
 }
 
-func unseal(f fileID, k key, data []byte) ([]byte, error) {
+func openFile(f fileID, k key, data []byte) ([]byte, error) {
 	if len(data) < len(fileMagic)+1 || string(data[:len(fileMagic)]) != fileMagic || data[len(fileMagic)] != byte(f.kind) {
 		return nil, errDamaged
 	}
@@ -395,7 +398,7 @@ func sealTree(org uuid.UUID, number uint32, tree *keytree.Tree, revision uint64)
 		plain := cover.Marshal()
 		cover.Wipe()
 		k := newKey()
-		f, err := seal(fileID{kind: kindSplit, org: org, generation: number, page: p, revision: revision}, k, plain)
+		f, err := sealFile(fileID{kind: kindSplit, org: org, generation: number, page: p, revision: revision}, k, plain)
 		clear(plain)
 		if err != nil {
 			return generation{}, nil, err
@@ -406,7 +409,7 @@ func sealTree(org uuid.UUID, number uint32, tree *keytree.Tree, revision uint64)
 	plain := t.marshal()
 	defer clear(plain)
 	k := newKey()
-	f, err := seal(fileID{kind: kindTop, org: org, generation: number, revision: revision}, k, plain)
+	f, err := sealFile(fileID{kind: kindTop, org: org, generation: number, revision: revision}, k, plain)
 	if err != nil {
 		return generation{}, nil, err
 	}

@@ -141,7 +141,7 @@ func (s *store) load(ctx context.Context) error {
 			trouble = append(trouble, v.err.Error())
 		}
 	}
-	if len(s.zones) == 2 && s.zones[0].dir != nil && s.zones[1].dir != nil && s.zones[0].dir.Same(s.zones[1].dir) {
+	if a, b := s.zones[0].in.Load(), s.zones[1].in.Load(); a != nil && b != nil && a.dir.Same(b.dir) {
 		return fatalf("both zones are the directory %s: a second copy in the same place is none", s.zones[0].path)
 	}
 	if len(trouble) == len(s.zones) {
@@ -188,7 +188,9 @@ func (s *store) load(ctx context.Context) error {
 	s.sweep(st, zones)
 	s.settled.Store(true)
 	if s.fence == 0 {
-		return s.takeOver(ctx)
+		if err := s.takeOver(ctx); err != nil {
+			s.trouble.Store(&[]string{err.Error()})
+		}
 	}
 	return nil
 }
@@ -206,11 +208,17 @@ func (s *store) survey(z *zone, lead *sight) *survey {
 		return v
 	}
 	for f := range v.have {
-		s.highest.Store(max(s.highest.Load(), f.revision))
+		if f.revision < 1<<62 { // a name is not authenticated: a wild one must not use up the numbers
+			s.highest.Store(max(s.highest.Load(), f.revision))
+		}
 		if f.kind != kindRoot || f.epoch != lead.epoch() {
 			continue
 		}
-		b, err := z.dir.Read(f.name())
+		var b []byte
+		o, err := z.held()
+		if err == nil {
+			b, err = o.dir.Read(f.name())
+		}
 		if err == nil {
 			var r root
 			if r, err = openRoot(f, key(*lead.EMK), b); err == nil {
@@ -228,7 +236,7 @@ func (s *store) survey(z *zone, lead *sight) *survey {
 }
 
 func openRoot(f fileID, emk key, b []byte) (root, error) {
-	plain, err := unseal(f, emk, b)
+	plain, err := openFile(f, emk, b)
 	if err != nil {
 		return root{}, err
 	}
@@ -298,7 +306,7 @@ func (s *store) choose(lead *sight, seen map[*ward]*sight, zones map[*zone]*surv
 		if accepted {
 			st.count = count
 		}
-		err := s.loadPages(st, zones)
+		err := s.loadPages(st, zones, r > count.Revision)
 		switch {
 		case err == nil:
 			return st, nil
@@ -314,16 +322,19 @@ func (s *store) choose(lead *sight, seen map[*ward]*sight, zones map[*zone]*surv
 	return nil, fatalf("no zone holds a whole root of epoch %d, revision %d: both copies of the key store are missing or damaged", lead.epoch(), count.Revision)
 }
 
-// loadPages reads the pages of the root from whichever zone has them whole,
-// and holds that every organization's top is in a zone.
-func (s *store) loadPages(st *state, zones map[*zone]*survey) error {
+// loadPages reads the pages of the root from whichever zone has them whole.
+// Of a revision that was not counted, every file must be in a zone as well.
+func (s *store) loadPages(st *state, zones map[*zone]*survey, complete bool) error {
 	for n, r := range st.root.pages {
 		f := fileID{kind: kindPage, number: n, revision: r.revision}
-		b, err := s.readAny(f, r.hash, func(z *zone) { zones[z].bad = append(zones[z].bad, f) })
+		b, err := s.readAny(f, r.hash, func(z *zone, err error) {
+			zones[z].bad = append(zones[z].bad, f)
+			s.log.Error("a page is missing or damaged in one zone", "zone", z.name, "file", f.name(), "error", err)
+		})
 		if err != nil {
 			return err
 		}
-		plain, err := unseal(f, r.key, b)
+		plain, err := openFile(f, r.key, b)
 		if err == nil {
 			st.entries[n], err = parsePage(n, plain)
 			clear(plain)
@@ -331,20 +342,16 @@ func (s *store) loadPages(st *state, zones map[*zone]*survey) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.name(), err)
 		}
-		for _, e := range st.entries[n] {
-			for _, g := range e.generations {
-				t := e.topID(g)
-				found := false
-				for _, z := range s.zones {
-					found = found || zones[z].have[t]
-				}
-				if !found {
-					return fmt.Errorf("%s is in no zone", t.name())
-				}
-			}
-		}
 	}
-	return nil
+	if !complete {
+		return nil
+	}
+	return s.need(st, func(f fileID, _ hash) error {
+		if f.kind != kindRoot && !slices.ContainsFunc(s.zones, func(z *zone) bool { return zones[z].have[f] }) {
+			return fmt.Errorf("%s is in no zone", f.name())
+		}
+		return nil
+	}, func(_ entry, err error) error { return err })
 }
 
 func (e entry) topID(g generation) fileID {
@@ -353,7 +360,7 @@ func (e entry) topID(g generation) fileID {
 
 // readAny reads a file from the first zone that has it whole; missing is
 // called for the zones tried before.
-func (s *store) readAny(f fileID, want hash, missing func(*zone)) ([]byte, error) {
+func (s *store) readAny(f fileID, want hash, missing func(*zone, error)) ([]byte, error) {
 	var errs []error
 	for _, z := range s.zones {
 		b, err := z.read(f, want)
@@ -361,15 +368,17 @@ func (s *store) readAny(f fileID, want hash, missing func(*zone)) ([]byte, error
 			return b, nil
 		}
 		errs = append(errs, err)
-		if z.dir != nil {
-			missing(z)
+		if !errors.Is(err, errNotThere) {
+			missing(z, err)
 		}
 	}
 	return nil, errors.Join(errs...)
 }
 
-// need calls fn for every file of the revision, the root last.
-func (s *store) need(st *state, fn func(fileID, hash) error) error {
+// need calls fn for every file of the revision, the root last, and lost for
+// an organization whose split pages cannot be told because its top is whole
+// in no zone.
+func (s *store) need(st *state, fn func(fileID, hash) error, lost func(entry, error) error) error {
 	for n := range 256 {
 		r, ok := st.root.pages[uint8(n)]
 		if !ok {
@@ -383,9 +392,12 @@ func (s *store) need(st *state, fn func(fileID, hash) error) error {
 				if g.splits == 0 {
 					continue
 				}
-				t, err := s.openTop(e, g)
+				t, err := openTop(e, g, func(f fileID, want hash) ([]byte, error) { return s.readAny(f, want, func(*zone, error) {}) })
 				if err != nil {
-					return err
+					if err := lost(e, err); err != nil {
+						return err
+					}
+					continue
 				}
 				t.tree.Wipe()
 				for p, r := range t.splits {
@@ -402,14 +414,14 @@ func (s *store) need(st *state, fn func(fileID, hash) error) error {
 	return fn(fileID{kind: kindRoot, epoch: st.root.epoch, revision: st.root.revision}, st.hash)
 }
 
-// openTop reads an organization's tree.
-func (s *store) openTop(e entry, g generation) (top, error) {
+// openTop reads an organization's tree, its bytes by read.
+func openTop(e entry, g generation, read func(fileID, hash) ([]byte, error)) (top, error) {
 	f := e.topID(g)
-	b, err := s.readAny(f, g.top.hash, func(*zone) {})
+	b, err := read(f, g.top.hash)
 	if err != nil {
 		return top{}, err
 	}
-	plain, err := unseal(f, g.top.key, b)
+	plain, err := openFile(f, g.top.key, b)
 	if err != nil {
 		return top{}, fmt.Errorf("%s: %w", f.name(), err)
 	}
@@ -428,24 +440,35 @@ func (s *store) openTop(e entry, g generation) (top, error) {
 // Files whose presence the listing shows are taken for whole here; scrub
 // reads them.
 func (s *store) repair(z *zone, v *survey, st *state) error {
+	o, err := z.held()
+	if err != nil {
+		return err
+	}
 	n := 0
-	err := s.need(st, func(f fileID, want hash) error {
+	err = s.need(st, func(f fileID, want hash) error {
 		if v.have[f] && !slices.Contains(v.bad, f) {
 			return nil
 		}
 		n++
 		if f.kind == kindRoot { // everything it names is durable before it
-			if err := errors.Join(z.orgs.Sync(), z.dir.Sync()); err != nil {
+			if err := o.sync(); err != nil {
 				return err
 			}
 		}
-		return s.copyTo(z, f, want)
-	})
+		err := s.copyTo(z, f, want)
+		if errors.Is(err, errNowhere) {
+			// One organization's keys are gone from both zones. It is said
+			// loudly and often; the others go on.
+			s.gone(f, err)
+			return nil
+		}
+		return err
+	}, func(e entry, err error) error { s.gone(e.topID(e.current()), err); return nil })
 	if err == nil && (!v.marked || v.store != st.root.store) {
-		err = z.dir.Replace(markerName, marshalMarker(st.root.store))
+		err = o.dir.Replace(markerName, marshalMarker(st.root.store))
 	}
 	if err == nil && n > 0 {
-		err = errors.Join(z.orgs.Sync(), z.dir.Sync())
+		err = o.sync()
 		s.log.Warn("a zone lacked files and was refilled from the other one", "zone", z.name, "files", n)
 	}
 	return err
@@ -464,7 +487,15 @@ func (s *store) copyTo(z *zone, f fileID, want hash) error {
 		}
 		errs = append(errs, err)
 	}
-	return fmt.Errorf("zone %s lacks %s, and no other zone has it: %w", z.name, f.name(), errors.Join(errs...))
+	return fmt.Errorf("%s: %w: %w", f.name(), errNowhere, errors.Join(errs...))
+}
+
+var errNowhere = errors.New("the file is whole in no zone")
+
+// gone reports an organization's file that no zone holds whole.
+func (s *store) gone(f fileID, err error) {
+	s.lost.Add(1)
+	s.log.Error("keys of an organization are damaged or missing in every zone", "organization", text(f.org), "file", f.name(), "error", err)
 }
 
 // reconcile brings one guardian to the chosen revision.
@@ -493,10 +524,11 @@ func (s *store) sweep(st *state, zones map[*zone]*survey) {
 	defer s.files.Unlock()
 	for _, z := range s.zones {
 		stale := maps.Clone(zones[z].have)
-		if err := s.need(st, func(f fileID, _ hash) error { delete(stale, f); return nil }); err != nil {
-			s.log.Error("stale files were not looked for", "error", err)
-			return
-		}
+		_ = s.need(st, func(f fileID, _ hash) error { delete(stale, f); return nil }, func(e entry, _ error) error {
+			// Its split pages are unknown: none of its files is rubbish.
+			maps.DeleteFunc(stale, func(f fileID, _ bool) bool { return f.org == e.org && f.ofOrg() })
+			return nil
+		})
 		s.remove(z, slices.Collect(maps.Keys(stale)))
 	}
 }
@@ -504,11 +536,15 @@ func (s *store) sweep(st *state, zones map[*zone]*survey) {
 // remove deletes superseded files, roots first: a root without its pages is
 // damage, pages without a root are rubbish. Callers hold files.
 func (s *store) remove(z *zone, stale []fileID) {
+	o, err := z.held()
+	if err != nil {
+		return
+	}
 	slices.SortFunc(stale, func(a, b fileID) int {
 		return cmp.Compare(b2i(a.kind != kindRoot), b2i(b.kind != kindRoot))
 	})
 	for _, f := range stale {
-		if err := z.at(f).Remove(f.name()); err != nil {
+		if err := o.at(f).Remove(f.name()); err != nil {
 			s.log.Warn("a superseded file could not be removed; the next start tries again", "zone", z.name, "file", f.name(), "error", err)
 			return
 		}
@@ -543,7 +579,7 @@ func (s *store) genesis(ctx context.Context, seen map[*ward]*sight, zones map[*z
 		for f := range v.have {
 			ours := f.revision == 1
 			if f.kind == kindRoot {
-				b, err := z.dir.Read(f.name())
+				b, err := z.in.Load().dir.Read(f.name())
 				ours = err == nil && f.epoch == 1 && unfinished[sum(b)]
 			}
 			if !ours {
@@ -554,7 +590,7 @@ func (s *store) genesis(ctx context.Context, seen map[*ward]*sight, zones map[*z
 	}
 	for _, z := range s.zones {
 		s.remove(z, slices.Collect(maps.Keys(zones[z].have)))
-		if err := errors.Join(z.orgs.Sync(), z.dir.Sync()); err != nil {
+		if err := z.in.Load().sync(); err != nil {
 			return err
 		}
 	}
@@ -566,7 +602,7 @@ func (s *store) genesis(ctx context.Context, seen map[*ward]*sight, zones map[*z
 		return err
 	}
 	for _, z := range s.zones {
-		if err := z.dir.Replace(markerName, marshalMarker(d.root.store)); err != nil {
+		if err := z.in.Load().dir.Replace(markerName, marshalMarker(d.root.store)); err != nil {
 			return err
 		}
 	}
@@ -597,7 +633,7 @@ func (s *store) takeOver(ctx context.Context) error {
 	if _, err := s.commit(ctx, d); err != nil {
 		return err
 	}
-	s.fence = d.root.fence
+	s.fence, s.accept = d.root.fence, 0
 	return nil
 }
 
@@ -689,7 +725,7 @@ func (d *draft) build() (files []sealed, next *state, err error) {
 	for p, es := range d.entries {
 		plain := marshalPage(p, es)
 		k := newKey()
-		f, err := seal(fileID{kind: kindPage, number: p, revision: d.revision}, k, plain)
+		f, err := sealFile(fileID{kind: kindPage, number: p, revision: d.revision}, k, plain)
 		clear(plain)
 		if err != nil {
 			return nil, nil, err
@@ -702,7 +738,7 @@ func (d *draft) build() (files []sealed, next *state, err error) {
 	d.root.previous = d.base.count.Root
 	plain := d.root.marshal()
 	defer clear(plain)
-	f, err := seal(fileID{kind: kindRoot, epoch: d.root.epoch, revision: d.revision}, next.emk, plain)
+	f, err := sealFile(fileID{kind: kindRoot, epoch: d.root.epoch, revision: d.revision}, next.emk, plain)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -784,68 +820,64 @@ func (s *store) discard(d *draft) {
 }
 
 // cover returns what derives the leaves of one page of an organization's
-// tree. Generation 0 is the current one.
-func (s *store) cover(org uuid.UUID, number uint32, page uint16) (c keytree.Cover, gen uint32, serial uint64, err error) {
+// tree, with the number of its generation and of the current one. Generation
+// 0 asks for the current one.
+func (s *store) cover(org uuid.UUID, number uint32, page uint16) (c keytree.Cover, gen, current uint32, serial uint64, err error) {
 	s.files.RLock()
 	defer s.files.RUnlock()
 	st := s.cur.Load()
 	e, ok := st.get(org)
 	if !ok {
-		return c, 0, 0, errUnknownOrg
+		return c, 0, 0, 0, errUnknownOrg
 	}
 	g := e.current()
 	if number != 0 {
 		i := slices.IndexFunc(e.generations, func(g generation) bool { return g.number == number })
 		if i < 0 {
-			return c, 0, 0, errUnknownGeneration
+			return c, 0, 0, 0, errUnknownGeneration
 		}
 		g = e.generations[i]
 	}
-	b, err := s.readHealing(e.topID(g), g.top.hash)
+	c, err = s.openCover(e, g, page)
+	return c, g.number, e.current().number, st.root.serial, err
+}
+
+func (s *store) openCover(e entry, g generation, page uint16) (c keytree.Cover, err error) {
+	t, err := openTop(e, g, s.readHealing)
 	if err != nil {
-		return c, 0, 0, err
-	}
-	plain, err := unseal(e.topID(g), g.top.key, b)
-	if err != nil {
-		return c, 0, 0, fmt.Errorf("%s: %w", e.topID(g).name(), err)
-	}
-	t, err := parseTop(plain)
-	clear(plain)
-	if err != nil {
-		return c, 0, 0, fmt.Errorf("%s: %w", e.topID(g).name(), err)
+		return c, err
 	}
 	defer t.tree.Wipe()
-	if r, ok := t.splits[page]; ok {
-		f := fileID{kind: kindSplit, org: org, generation: g.number, page: page, revision: r.revision}
-		b, err := s.readHealing(f, r.hash)
-		if err != nil {
-			return c, 0, 0, err
-		}
-		plain, err := unseal(f, r.key, b)
-		if err == nil {
-			c, err = keytree.ParseCover(plain)
-			clear(plain)
-		}
-		if err == nil && (c.Page() != page || c.Intact()) {
-			err = errForm
-		}
-		if err != nil {
-			return c, 0, 0, fmt.Errorf("%s: %w", f.name(), err)
-		}
-		return c, g.number, st.root.serial, nil
+	r, split := t.splits[page]
+	if !split {
+		return t.tree.Page(page)
 	}
-	c, err = t.tree.Page(page)
-	return c, g.number, st.root.serial, err
+	f := fileID{kind: kindSplit, org: e.org, generation: g.number, page: page, revision: r.revision}
+	b, err := s.readHealing(f, r.hash)
+	if err != nil {
+		return c, err
+	}
+	plain, err := openFile(f, r.key, b)
+	if err == nil {
+		c, err = keytree.ParseCover(plain)
+		clear(plain)
+	}
+	if err == nil && (c.Page() != page || c.Intact()) {
+		err = errForm
+	}
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", f.name(), err)
+	}
+	return c, nil
 }
 
 // readHealing reads a file from either zone. A zone that lacks it or holds it
 // damaged gets it back from the other. Callers hold files, shared.
 func (s *store) readHealing(f fileID, want hash) ([]byte, error) {
 	var bad []*zone
-	b, err := s.readAny(f, want, func(z *zone) { bad = append(bad, z) })
+	b, err := s.readAny(f, want, func(z *zone, _ error) { bad = append(bad, z) })
 	if err != nil {
-		s.lost.Add(1)
-		s.log.Error("a file of the key store is damaged or missing in every zone", "file", f.name(), "error", err)
+		s.gone(f, err)
 		return nil, err
 	}
 	for _, z := range bad {
@@ -862,7 +894,10 @@ func (s *store) heal(z *zone, f fileID, b []byte) error {
 	}
 	if err == nil {
 		s.healed.Add(1)
-		err = z.at(f).Sync()
+		var o *opened
+		if o, err = z.held(); err == nil {
+			err = o.at(f).Sync()
+		}
 	}
 	return err
 }
@@ -884,18 +919,17 @@ func (s *store) scrub(ctx context.Context) (lost int) {
 			if s.cur.Load() != st {
 				continue
 			}
-			b, err := s.readAny(f, want, func(*zone) {})
+			b, err := s.readAny(f, want, func(*zone, error) {})
 			if err != nil {
 				lost++
-				s.lost.Add(1)
-				s.log.Error("a file of the key store is damaged or missing in every zone", "file", f.name(), "error", err)
+				s.gone(f, err)
 				return ctx.Err()
 			}
 			err = s.heal(z, f, b)
 			s.log.Error("a file of the key store was damaged or missing in one zone", "zone", z.name, "file", f.name(), "repaired", err == nil, "error", err)
 		}
 		return ctx.Err()
-	})
+	}, func(e entry, err error) error { return ctx.Err() })
 	return lost
 }
 

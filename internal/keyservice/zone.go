@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"strongroom/internal/keyservice/internal/disk"
 	"strongroom/internal/keyservice/internal/wire"
@@ -16,19 +17,42 @@ import (
 
 // zone is one copy of the store: a directory, and in it the folder orgs.
 type zone struct {
-	name    string // "a" or "b"
-	path    string
-	gate    disk.Gate
-	dir     *disk.Dir // nil while the zone cannot be opened
-	orgs    *disk.Dir
-	release func()
+	name string // "a" or "b"
+	path string
+	gate disk.Gate
+	in   atomic.Pointer[opened] // nil while the zone cannot be opened
 }
 
-// open takes the zone for this process. Of a zone whose own lock is gone (it
-// was wiped) the lock is taken anew.
+// opened is a zone that this process holds.
+type opened struct {
+	dir, orgs *disk.Dir
+	release   func()
+}
+
+func (o *opened) at(f fileID) *disk.Dir {
+	if f.ofOrg() {
+		return o.orgs
+	}
+	return o.dir
+}
+
+func (o *opened) sync() error { return errors.Join(o.orgs.Sync(), o.dir.Sync()) }
+
+var errNotThere = errors.New("the directory is not there")
+
+// held returns the zone's directories, or why there are none.
+func (z *zone) held() (*opened, error) {
+	if o := z.in.Load(); o != nil {
+		return o, nil
+	}
+	return nil, fmt.Errorf("zone %s: %w", z.name, errNotThere)
+}
+
+// open takes the zone for this process. Where the directory was emptied
+// underneath, the lock went with it and is taken anew.
 func (z *zone) open() error {
-	if z.dir != nil {
-		if _, err := z.dir.Read(markerName); !errors.Is(err, fs.ErrNotExist) {
+	if o := z.in.Load(); o != nil {
+		if _, err := o.dir.Read(markerName); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		z.close()
@@ -38,10 +62,10 @@ func (z *zone) open() error {
 		return fmt.Errorf("zone %s: %w", z.name, err)
 	}
 	release, err := dir.Lock()
+	if errors.Is(err, disk.ErrLocked) {
+		return fmt.Errorf("zone %s: another key service serves it: %w", z.name, err)
+	}
 	if err != nil {
-		if errors.Is(err, disk.ErrLocked) {
-			return fmt.Errorf("zone %s: another key service serves it: %w", z.name, err)
-		}
 		return fmt.Errorf("zone %s: %w", z.name, err)
 	}
 	orgs, err := dir.Sub("orgs")
@@ -52,22 +76,14 @@ func (z *zone) open() error {
 		release()
 		return fmt.Errorf("zone %s: %w", z.name, err)
 	}
-	z.dir, z.orgs, z.release = dir, orgs, release
+	z.in.Store(&opened{dir: dir, orgs: orgs, release: release})
 	return nil
 }
 
 func (z *zone) close() {
-	if z.dir != nil {
-		z.release()
-		z.dir, z.orgs, z.release = nil, nil, nil
+	if o := z.in.Swap(nil); o != nil {
+		o.release()
 	}
-}
-
-func (z *zone) at(f fileID) *disk.Dir {
-	if f.ofOrg() {
-		return z.orgs
-	}
-	return z.dir
 }
 
 // marker is the file "zone": it says in clear whose store this is, so that
@@ -87,7 +103,11 @@ func marshalMarker(store [16]byte) []byte {
 // marker returns the store that the directory belongs to; ok is false when it
 // has no marker.
 func (z *zone) marker() (store [16]byte, ok bool, err error) {
-	b, err := z.dir.Read(markerName)
+	o, err := z.held()
+	if err != nil {
+		return store, false, err
+	}
+	b, err := o.dir.Read(markerName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return store, false, nil
 	}
@@ -108,14 +128,18 @@ func (z *zone) marker() (store [16]byte, ok bool, err error) {
 // list returns the store's files; names that are none of ours are left out,
 // and so never touched.
 func (z *zone) list() (map[fileID]bool, error) {
+	o, err := z.held()
+	if err != nil {
+		return nil, err
+	}
 	have := map[fileID]bool{}
-	for _, d := range []*disk.Dir{z.dir, z.orgs} {
+	for _, d := range []*disk.Dir{o.dir, o.orgs} {
 		names, err := d.List()
 		if err != nil {
 			return nil, fmt.Errorf("zone %s: %w", z.name, err)
 		}
 		for _, n := range names {
-			if f, ok := parseName(n, d == z.orgs); ok {
+			if f, ok := parseName(n, d == o.orgs); ok {
 				have[f] = true
 			}
 		}
@@ -125,10 +149,11 @@ func (z *zone) list() (map[fileID]bool, error) {
 
 // read returns a file whose bytes have the hash want.
 func (z *zone) read(f fileID, want hash) ([]byte, error) {
-	if z.dir == nil {
-		return nil, fmt.Errorf("zone %s is not there", z.name)
+	o, err := z.held()
+	if err != nil {
+		return nil, err
 	}
-	b, err := z.at(f).Read(f.name())
+	b, err := o.at(f).Read(f.name())
 	if err != nil {
 		return nil, fmt.Errorf("zone %s: %w", z.name, err)
 	}
@@ -138,59 +163,49 @@ func (z *zone) read(f fileID, want hash) ([]byte, error) {
 	return b, nil
 }
 
-// publish writes files so that the last, the root, appears only when all that
-// it names is durable; and it returns when the root is.
-func (z *zone) publish(files []sealed) error {
-	if z.dir == nil {
-		return fmt.Errorf("zone %s is not there", z.name)
-	}
-	last := len(files) - 1
-	if err := z.write(files[:last]); err != nil {
-		return err
-	}
-	if err := z.write(files[last:]); err != nil {
-		return err
-	}
-	return nil
-}
-
 // parallel bounds the files of one zone that are written at once: their syncs
 // then share commits of the file system's journal.
 const parallel = 8
 
-func (z *zone) write(files []sealed) error {
-	if len(files) == 0 {
-		return nil
+// publish writes files, the root last, and returns when all of them are
+// durable. The bytes of every file are durable before any file has its name.
+// Of the names a power cut may keep any part: a root without all that it
+// names was not counted, and load drops it.
+func (z *zone) publish(files []sealed) error {
+	o, err := z.held()
+	if err != nil {
+		return err
 	}
-	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		fail error
-		slot = make(chan struct{}, parallel)
-		orgs bool
-		main bool
-	)
-	for _, f := range files {
-		orgs, main = orgs || f.ofOrg(), main || !f.ofOrg()
+	staged := make([]*disk.Staged, len(files))
+	errs := make([]error, len(files))
+	slot := make(chan struct{}, parallel)
+	var wg sync.WaitGroup
+	for i, f := range files {
 		slot <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-slot }()
-			if err := z.at(f.fileID).Create(f.name(), f.data); err != nil {
-				mu.Lock()
-				fail = err
-				mu.Unlock()
-			}
+			staged[i], errs[i] = o.at(f.fileID).Stage(f.name(), f.data)
+			<-slot
 		})
 	}
 	wg.Wait()
-	if fail == nil && orgs {
-		fail = z.orgs.Sync()
+	err = errors.Join(errs...)
+	for _, f := range staged {
+		switch {
+		case f == nil:
+		case err != nil:
+			f.Drop()
+		default:
+			err = f.Link()
+		}
 	}
-	if fail == nil && main {
-		fail = z.dir.Sync()
+	if err == nil {
+		wg.Go(func() { errs[0] = o.orgs.Sync() })
+		err = o.dir.Sync()
+		wg.Wait()
+		err = errors.Join(err, errs[0])
 	}
-	if fail != nil {
-		return fmt.Errorf("zone %s could not be written: %w", z.name, fail)
+	if err != nil {
+		return fmt.Errorf("zone %s could not be written: %w", z.name, err)
 	}
 	return nil
 }
@@ -204,7 +219,7 @@ func (z *zone) readBack(files []sealed, emk key) error {
 			return fmt.Errorf("reading back: %w", err)
 		}
 		if f.kind == kindRoot {
-			plain, err := unseal(f.fileID, emk, b)
+			plain, err := openFile(f.fileID, emk, b)
 			if err == nil {
 				_, err = parseRoot(plain)
 				clear(plain)
@@ -220,10 +235,11 @@ func (z *zone) readBack(files []sealed, emk key) error {
 // replace puts a copy of a file where it is missing or damaged. What was
 // there is set aside.
 func (z *zone) replace(f fileID, data []byte) error {
-	if z.dir == nil {
-		return fmt.Errorf("zone %s is not there", z.name)
+	o, err := z.held()
+	if err != nil {
+		return err
 	}
-	d := z.at(f)
+	d := o.at(f)
 	if _, err := d.Read(f.name()); !errors.Is(err, fs.ErrNotExist) {
 		if err := d.SetAside(f.name()); err != nil {
 			return fmt.Errorf("zone %s: %w", z.name, err)

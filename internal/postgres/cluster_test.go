@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +21,20 @@ import (
 
 	"strongroom/internal/osproc"
 )
+
+// TestMain lets the test binary play a supervisor that is killed.
+func TestMain(m *testing.M) {
+	dir := os.Getenv("SR_POSTGRES_HOLD")
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	u, err := EnsureUser("strongroom-postgres")
+	if err == nil {
+		_, err = Start(context.Background(), Options{DataDir: filepath.Join(dir, "data"), SocketDir: filepath.Join(dir, "s"), User: u})
+	}
+	fmt.Println("started:", err)
+	select {}
+}
 
 // place returns a folder that the PostgreSQL user can enter: t.TempDir is
 // closed to everybody else.
@@ -41,7 +58,7 @@ func options(t *testing.T, dir string) Options {
 		t.Fatal(err)
 	}
 	return Options{DataDir: filepath.Join(dir, "data"), SocketDir: filepath.Join(dir, "s"), User: u,
-		Settings: map[string]string{"shared_buffers": "16MB", "max_connections": "20"}}
+		Settings: map[string]string{"shared_buffers": "16MB", "max_connections": "20", "fsync": "off"}}
 }
 
 func start1(t *testing.T, o Options) *Cluster {
@@ -89,11 +106,13 @@ func count(t *testing.T, conn *pgx.Conn) int {
 func TestAClusterStartsStopsAndStartsAgainWithItsData(t *testing.T) {
 	t.Parallel()
 	o := options(t, place(t))
+	delete(o.Settings, "fsync")
 	c := start1(t, o)
 	conn := connect(t, c, DefaultSuperuser)
 	run(t, conn, "CREATE TABLE kept AS SELECT generate_series(1, 7)")
-	for setting, want := range map[string]string{"listen_addresses": "", "data_checksums": "on", "server_encoding": "UTF8", "fsync": "on",
-		"log_parameter_max_length": "0", "log_parameter_max_length_on_error": "0", "log_statement": "none", "lc_collate": "C.UTF-8", "shared_buffers": "16MB"} {
+	settings := map[string]string{"data_checksums": "on", "server_encoding": "UTF8", "fsync": "on", "lc_collate": "C.UTF-8", "shared_buffers": "16MB"}
+	maps.Copy(settings, guarded)
+	for setting, want := range settings {
 		var got string
 		if err := conn.QueryRow(t.Context(), "SHOW "+setting).Scan(&got); err != nil || got != want {
 			t.Errorf("%s is %q (%v), want %q", setting, got, err, want)
@@ -161,6 +180,107 @@ func TestAClusterLeftBehindByAnEarlierRunIsReplaced(t *testing.T) {
 	}
 	if n := count(t, connect(t, again, DefaultSuperuser)); n != 1 {
 		t.Errorf("%d rows, want 1", n)
+	}
+}
+
+func TestKillingTheSupervisorEndsItsClusterAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	dir := place(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = []string{"SR_POSTGRES_HOLD=" + dir, "PATH=/usr/sbin:/usr/bin:/bin"}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "started: <nil>\n" {
+		t.Fatal(line, err)
+	}
+	conn, err := pgx.Connect(t.Context(), SocketURL(filepath.Join(dir, "s"), DefaultSuperuser, "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	run(t, conn, "CREATE TABLE kept AS SELECT generate_series(1, 5)")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // says that it was killed
+	data := filepath.Join(dir, "data")
+	for range 700 {
+		if len(servers(data)) == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if left := servers(data); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if n := count(t, connect(t, start1(t, options(t, dir)), DefaultSuperuser)); n != 5 {
+		t.Errorf("%d rows, want 5", n)
+	}
+}
+
+func TestAFullDiskIsOneSentenceAndDamagesNothing(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Log("not root: no small disk can be mounted")
+		return
+	}
+	dir := place(t)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=160m,mode=0711"); err != nil {
+		t.Logf("no small disk can be mounted here: %v", err)
+		return
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	o := options(t, dir)
+	c := start1(t, o)
+	conn := connect(t, c, DefaultSuperuser)
+	run(t, conn, "CREATE TABLE kept(v text)")
+	acknowledged := 0
+	for ; acknowledged < 100; acknowledged++ { // until the disk is full: an error, or the end of the cluster
+		if _, err := conn.Exec(t.Context(), "INSERT INTO kept SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 100000)"); err != nil {
+			break
+		}
+	}
+	if acknowledged == 100 {
+		t.Fatal("the disk took everything")
+	}
+	stop, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_ = c.Stop(stop) // without room for a checkpoint this may fail
+	filler := filepath.Join(dir, "filler")
+	if f, err := os.Create(filler); err == nil {
+		for block := make([]byte, 4096); err == nil; {
+			_, err = f.Write(block)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := Start(t.Context(), o)
+	if !errors.Is(err, ErrDiskFull) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("on a full disk: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=400m"); err != nil {
+		t.Fatal(err)
+	}
+	again := start1(t, o)
+	if n := count(t, connect(t, again, DefaultSuperuser)); n != acknowledged {
+		t.Errorf("%d rows, want %d", n, acknowledged)
+	}
+	if err := again.Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

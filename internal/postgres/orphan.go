@@ -31,7 +31,7 @@ func (o *Options) stopOrphan(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := endAll(ctx, o.DataDir, 2*time.Second); err != nil {
+	if err := endAll(ctx, o.DataDir, 500*time.Millisecond); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(o.DataDir, "postmaster.pid")); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -219,13 +219,15 @@ func (k *kit) close() error {
 	if k.db != nil && k.db.provisioner != nil {
 		k.db.provisioner.Close()
 	}
+	// The doors go before the database they lead to.
+	doorsErr := closeDoors()
 	if c := k.server.cluster; c != nil {
-		return errors.Join(c.Stop(ctx), os.RemoveAll(k.server.dir))
+		return errors.Join(doorsErr, c.Stop(ctx), os.RemoveAll(k.server.dir))
 	}
 	if k.db == nil {
-		return nil
+		return doorsErr
 	}
-	return k.server.Drop(ctx, k.db.Name)
+	return errors.Join(doorsErr, k.server.Drop(ctx, k.db.Name))
 }
 
 // Drop removes a database and the roles of the organizations in it.
@@ -263,7 +265,11 @@ func (s *Server) template(ctx context.Context, root *pgx.Conn) (name string, err
 	if err != nil {
 		return "", err
 	}
-	name = "strongroom_template_" + platform.Fingerprint(migrations)
+	print, err := platform.Fingerprint(migrations)
+	if err != nil {
+		return "", err
+	}
+	name = "strongroom_template_" + print
 	if _, err := root.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(templateLock)); err != nil {
 		return "", err
 	}

@@ -2,16 +2,16 @@ package testkit
 
 import (
 	"context"
-	"crypto/rand"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/keytree"
 	"strongroom/internal/base/seal"
+	"strongroom/internal/keyservice"
 	"strongroom/internal/store/audit"
 	"strongroom/internal/store/platform"
 	"strongroom/internal/store/tenant"
@@ -25,35 +25,10 @@ type Doors struct {
 	Platform   *platform.Store
 	Keys       func(id.Org) seal.Keys
 	NewLeaf    func(context.Context, id.Org) (keytree.Leaf, error)
+	CreateOrg  func(context.Context, id.Org) error // makes an organization's keys
+	KeySocket  string                              // of the key service
 	Capability [32]byte
-}
-
-type tmpKeys struct {
-	mu    sync.Mutex
-	trees map[id.Org]*keytree.Tree
-	next  atomic.Uint32
-}
-
-type tmpOrg struct {
-	o id.Org
-	t *keytree.Tree
-}
-
-func (k tmpOrg) Org() id.Org                                { return k.o }
-func (k tmpOrg) Generation(context.Context) (uint32, error) { return 1, nil }
-func (k tmpOrg) LeafKey(_ context.Context, _ uint32, l keytree.Leaf) (keytree.Key, error) {
-	return k.t.Derive(l)
-}
-
-func (k *tmpKeys) of(o id.Org) seal.Keys {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	t := k.trees[o]
-	if t == nil {
-		t, _ = keytree.New(rand.Reader)
-		k.trees[o] = t
-	}
-	return tmpOrg{o, t}
+	close      func() error
 }
 
 var doors struct {
@@ -75,22 +50,44 @@ func Open(t testing.TB) *Doors {
 
 func open(db *DB) (*Doors, error) {
 	ctx := context.Background()
-	k := &tmpKeys{trees: map[id.Org]*keytree.Tree{}}
-	k.next.Store(16)
-	d := &Doors{DB: db, Keys: k.of, NewLeaf: func(context.Context, id.Org) (keytree.Leaf, error) { return keytree.Leaf(k.next.Add(1)), nil }}
+	dir, err := os.MkdirTemp("", "strongroom-keys")
+	if err != nil {
+		return nil, err
+	}
+	local, err := keyservice.StartLocal(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	client, err := keyservice.Dial(ctx, local.Socket)
+	if err != nil {
+		return nil, err
+	}
+	d := &Doors{DB: db, KeySocket: local.Socket, Keys: func(org id.Org) seal.Keys { return client.Keys(org) }, NewLeaf: client.NewLeaf, CreateOrg: client.CreateOrg,
+		close: func() error { return errors.Join(client.Close(), local.Close(), os.RemoveAll(dir)) }}
 	d.Capability = db.CapabilityKey
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	var err error
 	if d.Audit, err = audit.Open(ctx, audit.Options{URL: db.URL("sr_audit"), Keys: d.Keys, Log: log}); err != nil {
 		return nil, err
 	}
 	if d.Platform, err = platform.NewStore(ctx, platform.StoreOptions{URL: db.URL("sr_platform"), Audit: d.Audit, Keys: d.Keys, NewLeaf: d.NewLeaf, Capability: d.Capability, Log: log}); err != nil {
 		return nil, err
 	}
-	o := tenant.Options{Audit: d.Audit, Keys: d.Keys, NewLeaf: d.NewLeaf, Capability: d.Capability, Log: log, Placements: d.Platform.Placements()}
+	o := tenant.Options{MaxConns: 16, Audit: d.Audit, Keys: d.Keys, NewLeaf: d.NewLeaf, Capability: d.Capability, Log: log, Placements: d.Platform.Placements()}
 	for i := range o.Slices {
 		o.Slices[i] = db.URL(platform.AppLogin(i))
 	}
 	d.Tenant, err = tenant.New(ctx, o)
 	return d, err
+}
+
+// closeDoors ends what Open began, if it did.
+func closeDoors() error {
+	d := doors.d
+	if d == nil {
+		return nil
+	}
+	d.Tenant.Close()
+	d.Platform.Close()
+	d.Audit.Close()
+	return d.close()
 }

@@ -19,6 +19,9 @@ type Organization struct {
 func Org(t testing.TB, placement string) Organization {
 	t.Helper()
 	org := id.NewOrg()
+	if err := Open(t).CreateOrg(t.Context(), org); err != nil {
+		t.Fatalf("testkit: keys: %v", err)
+	}
 	at, err := Database(t).provisioner.CreateOrg(t.Context(), platform.NewOrg{ID: org, Placement: placement, Plan: "enterprise"})
 	if err != nil {
 		t.Fatalf("testkit: %v", err)

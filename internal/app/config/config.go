@@ -34,6 +34,12 @@ const FileName = "strongroom.toml"
 // prefix begins every variable that overrides a setting.
 const prefix = "STRONGROOM_"
 
+// elsewhere are the variables of that name space that are not settings of an
+// installation: the command line's, the supervisor's word to its children, and
+// the tests'.
+var elsewhere = []string{"STRONGROOM_DATA", "STRONGROOM_EMAIL", "STRONGROOM_ORG", "STRONGROOM_PASSWORD_FILE", "STRONGROOM_READY_FD",
+	"STRONGROOM_LONG", "STRONGROOM_TEST_PG"}
+
 // Config holds every setting, defaults filled in.
 type Config struct {
 	Listen   string   `toml:"listen" doc:"address of the HTTPS server, HOST:PORT"`
@@ -61,15 +67,14 @@ func Default() Config {
 }
 
 // Load returns the settings of the data directory dir, with environ (as from
-// os.Environ) over them. Variables named in others belong to another reader
-// and are passed over.
-func Load(dir string, environ []string, others ...string) (Config, error) {
+// os.Environ) over them.
+func Load(dir string, environ []string) (Config, error) {
 	c := Default()
 	path := filepath.Join(dir, FileName)
 	if err := c.readFile(path); err != nil {
 		return Config{}, err
 	}
-	if err := c.readEnvironment(environ, others); err != nil {
+	if err := c.readEnvironment(environ); err != nil {
 		return Config{}, err
 	}
 	if err := c.check(); err != nil {
@@ -103,11 +108,11 @@ func (c *Config) readFile(path string) error {
 	return nil
 }
 
-func (c *Config) readEnvironment(environ, others []string) error {
+func (c *Config) readEnvironment(environ []string) error {
 	all := c.settings()
 	for _, entry := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, prefix) || slices.Contains(others, name) {
+		if !strings.HasPrefix(name, prefix) || slices.Contains(elsewhere, name) {
 			continue
 		}
 		found := false

@@ -36,7 +36,7 @@ shared_buffers = "1GB"
 work_mem = "8MB"
 `)
 	c, err := Load(dir, []string{"STRONGROOM_LISTEN=[::1]:9443", "STRONGROOM_NAMES=b.example, c.example", "STRONGROOM_POSTGRES_SETTINGS_WORK_MEM=16MB",
-		"STRONGROOM_POSTGRES_BINARIES=/usr/bin", "STRONGROOM_TEST_PG=x"}, "STRONGROOM_TEST_PG")
+		"STRONGROOM_POSTGRES_BINARIES=/usr/bin", "STRONGROOM_TEST_PG=x", "STRONGROOM_ORG=x"})
 	if err != nil {
 		t.Fatal(err)
 	}

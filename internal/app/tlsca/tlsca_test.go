@@ -73,6 +73,9 @@ func TestAClientTrustsTheServerByTheLocalAuthorityAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if server.MinVersion != tls.VersionTLS12 { // the ciphers alone would refuse TLS 1.1 too
+		t.Errorf("the oldest version is %x", server.MinVersion)
+	}
 	addr := serve(t, server)
 	client, err := Client(ca)
 	if err != nil {

@@ -431,7 +431,7 @@ func TestSeedsAndKeysArePrintedNowhere(t *testing.T) {
 	var out strings.Builder
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	text := slog.New(slog.NewTextHandler(&out, nil))
-	for _, v := range []any{seed, &seed, key, &key, node, &node, []keytree.Node{node}, tree, c, &c} {
+	for _, v := range []any{seed, &seed, key, &key, node, &node, []keytree.Node{node}, tree, *tree, c, &c} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%q", "%d", "%o", "%b", "%c", "%U", "%t", "%e"} {
 			_, _ = fmt.Fprintf(&out, verb+"\n", v)
 		}

@@ -29,9 +29,10 @@ const (
 	// PageBits is the height of a page: the unit in which the key service
 	// seals a tree that has been punctured.
 	PageBits = 16
-	// SeedSize and KeySize are in bytes.
+	// SeedSize is the length of a seed in bytes.
 	SeedSize = 32
-	KeySize  = 32
+	// KeySize is the length of a leaf key in bytes.
+	KeySize = 32
 )
 
 // Leaf is the index of a leaf, and so the name of its key.

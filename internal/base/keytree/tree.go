@@ -155,12 +155,12 @@ func (t *Tree) Wipe() {
 }
 
 // Format prints the shape of the tree, never a seed.
-func (t *Tree) Format(f fmt.State, _ rune) {
+func (t Tree) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "[key tree, %d nodes, %d split pages]", len(t.top), len(t.pages))
 }
 
 // LogValue shows the shape, never a seed.
-func (t *Tree) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
+func (t Tree) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
 
 // mostNodes is the largest cover of 2^16 units of which one is missing: with
 // both halves of a pair the pair itself would be there.

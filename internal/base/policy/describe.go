@@ -18,12 +18,14 @@ const (
 // standings lists the actions that roles do not decide. Each is about the
 // caller alone: none of them reaches an organization's data.
 var standings = map[Action]Standing{
-	SessionCreate: Anyone,
-	SessionRead:   SignedIn,
-	SessionEnd:    SignedIn,
-	OrgList:       SignedIn,
-	CredentialUse: SignedIn,
-	Unrouted:      Nobody,
+	SessionCreate:  Anyone,
+	SessionRead:    SignedIn,
+	SessionEnd:     SignedIn,
+	OrgList:        SignedIn,
+	PasswordChange: SignedIn,
+	JoinCode:       SignedIn,
+	CredentialUse:  SignedIn,
+	Unrouted:       Nobody,
 }
 
 // StandingOf returns the standing of action.
@@ -66,8 +68,8 @@ func Groups() []Group {
 		{"Links between records", []Action{LinkList, LinkCreate, LinkDelete}},
 		{"Files", []Action{FileList, FileRead, FileDownload, FileUpload, FileDelete, FileDeleteAny, FileSweep}},
 		{"Taking data out, and the log", []Action{ExportRun, TrailRead}},
-		{"The installation", []Action{OrgListAll, OrgCreate, StatusRead, KeysStatus, ProveRun}},
-		{"Signing in", []Action{SessionCreate, SessionRead, SessionEnd, OrgList, CredentialUse, Unrouted}},
+		{"The installation", []Action{OrgListAll, OrgCreate, AdminCreate, StatusRead, KeysStatus, ProveRun}},
+		{"Signing in", []Action{SessionCreate, SessionRead, SessionEnd, PasswordChange, OrgList, JoinCode, CredentialUse, Unrouted}},
 	}
 }
 
@@ -105,6 +107,7 @@ var words = map[Action]string{
 	TrailRead:        "read the organization's log",
 	OrgListAll:       "see the list of all organizations, not their data",
 	OrgCreate:        "set up a new organization with its first owner",
+	AdminCreate:      "make somebody a system administrator",
 	StatusRead:       "see whether the installation is healthy",
 	KeysStatus:       "see whether the key service is healthy",
 	ProveRun:         "run the checks that prove the promises",
@@ -112,6 +115,8 @@ var words = map[Action]string{
 	SessionRead:      "see one's own sign-in",
 	SessionEnd:       "sign out",
 	OrgList:          "see which organizations one belongs to",
+	PasswordChange:   "change one's own password",
+	JoinCode:         "make a code by which an organization can add one",
 	CredentialUse:    "stay signed in by using it",
 	Unrouted:         "(log only: a request for something that does not exist)",
 }

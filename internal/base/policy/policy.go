@@ -64,16 +64,19 @@ const (
 
 // The actions of the installation.
 const (
-	SessionCreate Action = "session.create"
-	SessionRead   Action = "session.read"
-	SessionEnd    Action = "session.end"
-	CredentialUse Action = "credential.use" // a session or key is kept as still in use
-	OrgList       Action = "org.list"       // one's own
-	OrgListAll    Action = "org.list_all"   // everybody's: ids, names and plans, no data
-	OrgCreate     Action = "org.create"
-	StatusRead    Action = "status.read"
-	KeysStatus    Action = "keys.status"
-	ProveRun      Action = "prove.run"
+	SessionCreate  Action = "session.create"
+	SessionRead    Action = "session.read"
+	SessionEnd     Action = "session.end"
+	PasswordChange Action = "password.change" // one's own
+	JoinCode       Action = "join_code.create"
+	CredentialUse  Action = "credential.use" // a session or key is kept as still in use
+	OrgList        Action = "org.list"       // one's own
+	OrgListAll     Action = "org.list_all"   // everybody's: ids, names and plans, no data
+	OrgCreate      Action = "org.create"
+	AdminCreate    Action = "admin.create"
+	StatusRead     Action = "status.read"
+	KeysStatus     Action = "keys.status"
+	ProveRun       Action = "prove.run"
 	// Unrouted stands for a request that named no operation, or was refused
 	// before its operation was known.
 	Unrouted Action = "unrouted"
@@ -89,7 +92,7 @@ var allowed = map[Role][]Action{
 		CollectionList, CollectionRead, CollectionCreate, RecordDelete, RecordDeleteAny, RecordRestore, FileDelete, FileDeleteAny},
 	SecurityAdmin: {OrgRead, MemberList, KeyList, KeyRevoke, TrailRead},
 	BillingAdmin:  {OrgRead},
-	SystemAdmin:   {OrgListAll, OrgCreate, StatusRead, KeysStatus, ProveRun},
+	SystemAdmin:   {OrgListAll, OrgCreate, AdminCreate, StatusRead, KeysStatus, ProveRun},
 }
 
 // Allow reports whether somebody who holds roles may perform action.

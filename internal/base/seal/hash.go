@@ -61,4 +61,4 @@ func (h *Hasher) Sum(parts ...[]byte) []byte {
 }
 
 // Format prints no key.
-func (h *Hasher) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[hasher]")) }
+func (Hasher) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[hasher]")) }

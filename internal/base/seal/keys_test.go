@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -28,7 +29,8 @@ type treeKeys struct {
 	org    id.Org
 	trees  []*keytree.Tree // generation n is trees[n-1]
 	cached map[keytree.Leaf]keytree.Key
-	fail   error // what the key service answers instead
+	// What the key service answers instead: to everything, to LeafKey alone.
+	fail, failLeaf error
 }
 
 func newKeys(t testing.TB) *treeKeys {
@@ -36,6 +38,17 @@ func newKeys(t testing.TB) *treeKeys {
 	k := &treeKeys{org: id.NewOrg()}
 	k.rotate(t)
 	return k
+}
+
+// fixedKeys are the same in every process: a fuzzing worker opens what the
+// coordinator sealed.
+func fixedKeys(t testing.TB) *treeKeys {
+	t.Helper()
+	tree, err := keytree.New(bytes.NewReader(bytes.Repeat([]byte{7}, keytree.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &treeKeys{org: id.Installation, trees: []*keytree.Tree{tree}}
 }
 
 func (k *treeKeys) rotate(t testing.TB) {
@@ -75,8 +88,8 @@ func (k *treeKeys) LeafKey(_ context.Context, generation uint32, leaf keytree.Le
 	if key, ok := k.cached[leaf]; ok {
 		return key, nil
 	}
-	if k.fail != nil {
-		return keytree.Key{}, k.fail
+	if err := cmp.Or(k.fail, k.failLeaf); err != nil {
+		return keytree.Key{}, err
 	}
 	if generation < 1 || int(generation) > len(k.trees) {
 		return keytree.Key{}, errors.New("no such generation of keys")

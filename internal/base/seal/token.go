@@ -34,6 +34,8 @@ var ErrToken = errors.New("seal: the token is damaged, too old, or not for this 
 
 // SealToken encrypts plain for one purpose. Whoever opens it must give the same
 // associated bytes.
+//
+//nolint:revive // seal.Token would read as a type; its counterpart is OpenToken.
 func SealToken(ctx context.Context, k Keys, leaf keytree.Leaf, purpose string, plain, associated []byte) ([]byte, error) {
 	if len(plain) > MaxToken {
 		return nil, fault.New(fault.TooLarge, "a token is limited to %d bytes", MaxToken)

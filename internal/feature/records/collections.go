@@ -21,7 +21,7 @@ import (
 // Records is the feature's state: the collections in use, by organization.
 type Records struct {
 	tenant *tenant.Store
-	kinds  *kind.Cache
+	kinds  kind.Cache
 
 	mu     sync.Mutex
 	byOrg  map[id.Org]map[string]collection // ISO-6: an organization's entries are reached by its own id alone
@@ -31,7 +31,7 @@ type Records struct {
 // New returns the feature. Bulk work and exports open their own transactions
 // through store.
 func New(store *tenant.Store) *Records {
-	return &Records{tenant: store, kinds: kind.NewCache(), byOrg: map[id.Org]map[string]collection{}}
+	return &Records{tenant: store, byOrg: map[id.Org]map[string]collection{}}
 }
 
 // collection is what a request needs of a collection.
@@ -72,7 +72,7 @@ func (s *Records) collection(ctx context.Context, tx *tenant.Tx, name string) (c
 
 func (s *Records) load(ctx context.Context, tx *tenant.Tx, name string) (collection, error) {
 	notFound := fault.New(fault.NotFound, "no such collection")
-	if kind.CheckName(name) != nil {
+	if _, err := kind.ParseName(name, "kind"); err != nil {
 		return collection{}, notFound
 	}
 	token, err := tx.Hash(ctx, tokenCollection, []byte(name))
@@ -128,7 +128,7 @@ func (s *Records) openCollection(ctx context.Context, tx *tenant.Tx, row uuid.UU
 	if err := json.Unmarshal(plain.Reveal(), &d); err != nil {
 		return collection{}, errors.New("records: a collection's declaration is not readable")
 	}
-	schema, err := s.kinds.Compile(tx.Org(), d.Schema)
+	schema, err := s.kinds.Schema(tx.Org(), d.Schema, "/schema")
 	if err != nil {
 		return collection{}, err
 	}
@@ -146,16 +146,16 @@ func (s *Records) createCollection(ctx context.Context, tx *tenant.Tx, in create
 
 // Declare makes a collection. An empty schema accepts any object.
 func (s *Records) Declare(ctx context.Context, tx *tenant.Tx, name, title string, schema json.RawMessage) (Collection, error) {
-	if err := kind.CheckName(name); err != nil {
+	if _, err := kind.ParseName(name, "/kind"); err != nil {
 		return Collection{}, err
 	}
 	if len(schema) == 0 {
-		schema = kind.AnyObject()
+		schema = json.RawMessage("{}")
 	}
 	if title == "" {
 		title = name
 	}
-	if _, err := s.kinds.Compile(tx.Org(), schema); err != nil {
+	if _, err := s.kinds.Schema(tx.Org(), schema, "/schema"); err != nil {
 		return Collection{}, err
 	}
 	c := Collection{ID: id.NewCollection(), Kind: name, Title: title, Schema: schema, Version: 1, CreatedAt: tx.Now(), CreatedBy: tx.Actor().Person()}
@@ -199,35 +199,45 @@ func (s *Records) listCollections(ctx context.Context, tx *tenant.Tx, in listCol
 	if err != nil {
 		return feature.List[Collection]{}, err
 	}
-	rows, err := tx.Query(ctx, tenant.Lit(`SELECT id, version, body, created_at, created_by FROM collection WHERE org_id = $1 AND id > $2 ORDER BY id LIMIT $3`),
-		tx.Org().UUID(), after, in.Limit+1)
+	found, err := s.listPage(ctx, tx, after, in.Limit+1)
 	if err != nil {
 		return feature.List[Collection]{}, err
 	}
-	defer rows.Close()
-	var items []Collection
-	for rows.Next() {
-		var row, by uuid.UUID
-		var version int64
-		var body seal.Sealed
-		var at time.Time
-		if err := rows.Scan(&row, &version, &body, &at, &by); err != nil {
-			return feature.List[Collection]{}, err
-		}
-		c, err := s.openCollection(ctx, tx, row, version, body, at, by)
-		if err != nil {
-			return feature.List[Collection]{}, err
-		}
-		items = append(items, c.view)
-	}
-	if err := rows.Err(); err != nil {
-		return feature.List[Collection]{}, err
+	items := make([]Collection, len(found))
+	for i, c := range found {
+		items[i] = c.view
 	}
 	items, next, err := page(ctx, tx, query, items, in.Limit, func(c Collection) uuid.UUID { return c.ID.UUID() })
 	for _, c := range items {
 		tx.Touch(c.ID)
 	}
 	return feature.List[Collection]{Body: feature.NewPage(items, next)}, err
+}
+
+// listPage reads up to n collections after a position.
+func (s *Records) listPage(ctx context.Context, tx *tenant.Tx, after uuid.UUID, n int) ([]collection, error) {
+	rows, err := tx.Query(ctx, tenant.Lit(`SELECT id, version, body, created_at, created_by FROM collection WHERE org_id = $1 AND id > $2 ORDER BY id LIMIT $3`),
+		tx.Org().UUID(), after, n)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []collection
+	for rows.Next() {
+		var row, by uuid.UUID
+		var version int64
+		var body seal.Sealed
+		var at time.Time
+		if err := rows.Scan(&row, &version, &body, &at, &by); err != nil {
+			return nil, err
+		}
+		c, err := s.openCollection(ctx, tx, row, version, body, at, by)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, rows.Err()
 }
 
 // position opens a cursor: the identifier after which the page begins.

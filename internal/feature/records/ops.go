@@ -22,7 +22,7 @@ const (
 
 // Feature offers the collections and records.
 func Feature(s *Records) feature.Feature {
-	return feature.Feature{Name: "records", Migrations: Migrations, Export: s.export, Describe: s.describe, Promises: promises(), Ops: []feature.Op{
+	return feature.Feature{Name: "records", Migrations: Migrations, Export: s.export, Describe: s.describe, Promises: s.promises(), Ops: []feature.Op{
 		feature.Handle(feature.Meta{ID: "list-collections", Method: http.MethodGet, Path: collectionsPath, Action: policy.CollectionList,
 			Summary: "List the collections"}, s.listCollections),
 		feature.Handle(feature.Meta{ID: "create-collection", Method: http.MethodPost, Path: collectionsPath, Action: policy.CollectionCreate,

@@ -1,7 +1,6 @@
 package records
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -16,6 +15,7 @@ import (
 	"strongroom/internal/base/policy"
 	"strongroom/internal/base/seal"
 	"strongroom/internal/feature"
+	"strongroom/internal/kind"
 	"strongroom/internal/store/audit"
 	"strongroom/internal/store/tenant"
 )
@@ -45,14 +45,12 @@ func spelled(v string) string {
 
 // accept checks content against the collection's schema before anything is
 // sealed or sent.
-func accept(c collection, content json.RawMessage) error {
-	if len(content) > maxContent {
-		return fault.At(fault.TooLarge, "/content", "too_large", "content may hold 1 MiB at most")
+func accept(c collection, content json.RawMessage, at string) error {
+	parsed, err := kind.ParseContent(content, at)
+	if err != nil {
+		return err
 	}
-	if b := bytes.TrimLeft(content, " \t\r\n"); len(b) == 0 || b[0] != '{' {
-		return fault.At(fault.Invalid, "/content", "type", "expected an object")
-	}
-	return c.Schema.Validate("/content", content)
+	return c.Schema.Validate(parsed, at)
 }
 
 func (s *Records) create(ctx context.Context, tx *tenant.Tx, in createIn) (feature.Created[Record], error) {
@@ -108,7 +106,7 @@ var errStaleCollection = errors.New("records: the collection has changed")
 // insert stores one record. Its statement depends on the collection's version,
 // so a schema that changed meanwhile is never passed over.
 func (s *Records) insert(ctx context.Context, tx *tenant.Tx, c collection, in NewRecord) (Record, error) {
-	if err := accept(c, in.Content); err != nil {
+	if err := accept(c, in.Content, "/content"); err != nil {
 		return Record{}, err
 	}
 	r := Record{ID: id.NewRecord(), Collection: c.Kind, Version: 1, Content: in.Content, Visibility: spelled(visibility(in.Visibility)),
@@ -131,7 +129,7 @@ func (s *Records) insert(ctx context.Context, tx *tenant.Tx, c collection, in Ne
 	return r, err
 }
 
-func (s *Records) createMany(ctx context.Context, req feature.Request, in createManyIn) (createManyOut, audit.Receipt, error) {
+func (s *Records) createMany(ctx context.Context, req tenant.Request, in createManyIn) (createManyOut, audit.Receipt, error) {
 	var out createManyOut
 	items, receipt, err := tenant.Bulk(ctx, s.tenant, req, in.Body.Items, func(ctx context.Context, tx *tenant.Tx, chunk int, items []NewRecord) ([]Made, error) {
 		return s.insertChunk(ctx, tx, in, chunk, items)
@@ -164,10 +162,7 @@ func (s *Records) insertChunk(ctx context.Context, tx *tenant.Tx, in createManyI
 	ids, leaves, bodies, sight := make([][16]byte, n), make([]int64, n), make([][]byte, n), make([]string, n)
 	made := make([]Made, n)
 	for i, item := range items {
-		if err := c.Schema.Validate(itemPointer(chunk*tenant.ChunkRows+i), item.Content); err != nil {
-			return nil, err
-		}
-		if err := accept(c, item.Content); err != nil {
+		if err := accept(c, item.Content, itemPointer(chunk*tenant.ChunkRows+i)); err != nil {
 			return nil, err
 		}
 		rec := id.NewRecord()
@@ -361,7 +356,7 @@ func (s *Records) update(ctx context.Context, tx *tenant.Tx, in updateIn) (featu
 	if err != nil {
 		return feature.Item[Record]{}, err
 	}
-	if err := accept(c, in.Body.Content); err != nil {
+	if err := accept(c, in.Body.Content, "/content"); err != nil {
 		return feature.Item[Record]{}, err
 	}
 	old, err := s.lock(ctx, tx, c, in.ID)

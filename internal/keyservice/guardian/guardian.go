@@ -50,6 +50,7 @@ type Options struct {
 	Socket   string       // the path to make one at, with mode 0600
 	UIDs     []uint32     // users that may call, beside this process's own and root
 	Log      *slog.Logger // nil: slog.Default
+	Ready    func()       // called once it answers; may be nil
 
 	gate disk.Gate
 	now  func() time.Time
@@ -74,6 +75,9 @@ func Serve(ctx context.Context, o Options) error {
 		if l, err = wire.Listen(o.Socket, 0o600); err != nil {
 			return fmt.Errorf("guardian: %w", err)
 		}
+	}
+	if o.Ready != nil {
+		o.Ready()
 	}
 	g.log.Info("guardian ready", "guardian", g.st.Guardian, "epoch", g.epoch())
 	return wire.Serve(ctx, l, o.UIDs, g.handler(), g.log)
@@ -106,6 +110,9 @@ type guardian struct {
 	mu  sync.Mutex
 	st  state
 	emk Key // of st.Current
+
+	count    Count
+	sequence uint64 // of the slot that holds count
 }
 
 func open(o Options) (_ *guardian, err error) {
@@ -136,7 +143,7 @@ func open(o Options) (_ *guardian, err error) {
 	}
 	b, err := g.dir.Read("state")
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && len(names) == 0:
+	case errors.Is(err, fs.ErrNotExist) && (len(names) == 0 || len(names) == 1 && names[0] == countName):
 		if err := g.create(); err != nil {
 			return nil, err
 		}
@@ -149,6 +156,9 @@ func open(o Options) (_ *guardian, err error) {
 			return nil, fmt.Errorf("%s/state: %w", g.dir.Path(), err)
 		}
 	}
+	if g.count, g.sequence, err = g.readCount(); err != nil {
+		return nil, err
+	}
 	g.sign = ed25519.NewKeyFromSeed(g.st.Identity[:])
 	if err := g.check(names); err != nil {
 		return nil, err
@@ -156,7 +166,12 @@ func open(o Options) (_ *guardian, err error) {
 	return g, nil
 }
 
+// create makes an empty guardian. The state comes last: with it the guardian
+// exists.
 func (g *guardian) create() error {
+	if err := g.dir.Replace(countName, append(marshalSlot(0, Count{}), make([]byte, slotSize)...)); err != nil {
+		return err
+	}
 	var r [16]byte
 	_, _ = rand.Read(r[:])
 	st := state{Version: 1, Guardian: hex.EncodeToString(r[:]), Past: []held{}}
@@ -167,7 +182,7 @@ func (g *guardian) create() error {
 // check holds the keys against the state: each named key must be whole, and
 // each key that is not named was left by a crash and is destroyed.
 func (g *guardian) check(names []string) error {
-	keep := map[string]bool{"state": true}
+	keep := map[string]bool{"state": true, countName: true}
 	for _, h := range g.st.Past {
 		keep[h.File] = true // may be zeros or gone: a destroy that crashed in between
 	}
@@ -431,20 +446,76 @@ func (g *guardian) destroy(_ context.Context, r DestroyRequest) (Attestation, er
 func (g *guardian) counter(_ context.Context, r CounterRequest) (Count, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r.Advance == nil || g.st.Count == r.Advance.To {
-		return g.st.Count, nil
+	if r.Advance == nil || g.count == r.Advance.To {
+		return g.count, nil
 	}
 	from, to := r.Advance.Expect, r.Advance.To
 	switch {
-	case from != g.st.Count:
-		return Count{}, wire.Errorf(wire.Conflict, "the counter stands at revision %d, not at the %d that was expected", g.st.Count.Revision, from.Revision)
+	case from != g.count:
+		return Count{}, wire.Errorf(wire.Conflict, "the counter stands at revision %d, not at the %d that was expected", g.count.Revision, from.Revision)
 	case to.Revision <= from.Revision || to.Leases < from.Leases:
 		return Count{}, wire.Errorf(wire.Refused, "the counter only moves forward")
 	}
-	st := g.st
-	st.Count = to
-	if err := g.put(st); err != nil {
+	next := g.sequence + 1
+	if err := g.dir.Overwrite(countName, int64(next%2)*slotSize, marshalSlot(next, to)); err != nil {
 		return Count{}, err
 	}
+	g.count, g.sequence = to, next
 	return to, nil
+}
+
+// The counter moves with every revision of the key store, so it lies in a
+// file of its own that is written in place: two slots in turn, each with a
+// checksum. A crash tears at most the slot that was being written, and that
+// advance was not answered; the other slot holds the count before it.
+const (
+	countName  = "count"
+	countMagic = "SRCOUNT1"
+	slotSize   = 512 // a sector, so that the slots do not share one
+)
+
+func marshalSlot(sequence uint64, c Count) []byte {
+	b := []byte(countMagic)
+	for _, v := range []uint64{sequence, c.Revision, c.Leases} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	b = append(b, c.Root[:]...)
+	sum := sha256.Sum256(b)
+	return append(append(b, sum[:]...), make([]byte, slotSize-len(b)-len(sum))...)
+}
+
+func parseSlot(b []byte) (sequence uint64, c Count, ok bool) {
+	if len(b) != slotSize {
+		return 0, c, false
+	}
+	n := len(countMagic)
+	sequence, c.Revision, c.Leases = binary.BigEndian.Uint64(b[n:]), binary.BigEndian.Uint64(b[n+8:]), binary.BigEndian.Uint64(b[n+16:])
+	copy(c.Root[:], b[n+24:])
+	return sequence, c, bytes.Equal(b, marshalSlot(sequence, c))
+}
+
+func (g *guardian) readCount() (c Count, sequence uint64, err error) {
+	b, err := g.dir.Read(countName)
+	if err != nil {
+		return c, 0, err
+	}
+	found := 0
+	if len(b) == 2*slotSize {
+		for i := range uint64(2) {
+			n, slot, ok := parseSlot(b[i*slotSize : (i+1)*slotSize])
+			if !ok || n%2 != i {
+				continue
+			}
+			if found++; found == 1 || n > sequence {
+				c, sequence = slot, n
+			}
+		}
+	}
+	if found == 1 && sequence > 0 {
+		g.log.Warn("one slot of the counter is not whole: a crash in the middle of an advance, or damage", "revision", c.Revision)
+	}
+	if found == 0 {
+		return c, 0, fmt.Errorf("%s/%s is damaged", g.dir.Path(), countName)
+	}
+	return c, sequence, nil
 }

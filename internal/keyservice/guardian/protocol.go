@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,12 @@ type PrepareRequest struct {
 	Next     Epoch  `json:"next"`
 	EMK      Key    `json:"emk"`
 }
+
+// LogValue keeps the key out of logs: the JSON form of a request holds it.
+func (r PrepareRequest) LogValue() slog.Value { return slog.Uint64Value(r.Next.Epoch) }
+
+// LogValue keeps the key out of logs: the JSON form of an answer holds it.
+func (f Fetched) LogValue() slog.Value { return slog.StringValue(f.Guardian) }
 
 // CommitRequest makes a prepared epoch the current one.
 type CommitRequest struct {

@@ -52,10 +52,13 @@ type Log struct {
 	chain chain
 	// broken counts rows that did not continue their chain, and gaps.
 	broken atomic.Int64
-	queue  chan waiting
-	done   chan struct{}
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
+	// fence is that of this process's lease while it leads, else 0.
+	fence   atomic.Int64
+	placing sync.Mutex
+	queue   chan waiting
+	done    chan struct{}
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
 }
 
 type waiting struct {
@@ -183,7 +186,7 @@ func (p *Pending) Lost() {
 func (p *Pending) Exists(ctx context.Context) (bool, error) {
 	var found bool
 	err := p.l.pool.Raw().QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.pending WHERE event_id = $1 AND NOT void)
- OR EXISTS (SELECT FROM audit.event WHERE org_id = $2 AND event_id = $1)`, p.r.event.UUID(), p.r.org.UUID()).Scan(&found)
+ OR EXISTS (SELECT FROM audit.event e JOIN audit.head h ON h.org_id = e.org_id WHERE e.org_id = $2 AND e.idx >= h.next - 100000 AND e.event_id = $1)`, p.r.event.UUID(), p.r.org.UUID()).Scan(&found)
 	return found, err
 }
 
@@ -303,45 +306,111 @@ func (l *Log) owe(owed []waiting, w waiting) []waiting {
 		l.log.Error("audit: too many numbers are owed; one will show as a gap", "seq", w.row.link.seq)
 		return owed
 	}
+	if w.row.link.seq == 0 {
+		return owed // it never had a number to close
+	}
 	w.row.void, w.row.body, w.row.openings = true, nil, nil
 	w.reply = make(chan error, 1)
 	return append(owed, w)
+}
+
+// write makes a batch durable: straight into the log where this process leads,
+// else into audit.pending for the leader to sequence. A void row has a number
+// to close and always takes the second way.
+func (l *Log) write(ctx context.Context, batch []waiting) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if fence := l.fence.Load(); fence > 0 && !batch[0].row.void {
+		placed, err := l.place(ctx, batch, fence)
+		if placed || err != nil {
+			return err
+		}
+	}
+	return l.hand(ctx, batch)
+}
+
+// insertPlaced gives events their places and stores them in one statement. It
+// stores nothing where the lease has gone to another process.
+const insertPlaced = `WITH heads AS (
+  UPDATE audit.head h SET next = h.next + c.total
+  FROM unnest($1::uuid[], $2::bigint[]) AS c(org_id, total), audit.leader l
+  WHERE h.org_id = c.org_id AND l.holder = $3 AND l.fence = $4 AND l.expires_at > clock_timestamp()
+  RETURNING h.org_id, h.next - c.total AS start
+)
+INSERT INTO audit.event (org_id, idx, event_id, leaf, body, openings)
+SELECT h.org_id, h.start + i.k, i.event_id, i.leaf, i.body, i.openings
+FROM unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::bytea[], $9::bytea[], $10::bytea[]) AS i(org_id, k, event_id, leaf, body, openings)
+JOIN heads h ON h.org_id = i.org_id`
+
+// place writes a batch as the leader. The sequencer of this process waits
+// meanwhile, so that the two never lock heads in different orders.
+func (l *Log) place(ctx context.Context, batch []waiting, fence int64) (bool, error) {
+	n := len(batch)
+	var heads [][16]byte
+	var totals []int64
+	at := map[id.Org]int{}
+	orgs, events, ks := make([][16]byte, n), make([][16]byte, n), make([]int64, n)
+	leaves, bodies, openings := make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	for i := range batch {
+		r := &batch[i].row
+		h, ok := at[r.org]
+		if !ok {
+			h = len(heads)
+			at[r.org] = h
+			heads, totals = append(heads, r.org.UUID()), append(totals, 0)
+		}
+		orgs[i], events[i], ks[i] = r.org.UUID(), r.event.UUID(), totals[h]
+		leaves[i], bodies[i], openings[i] = r.leaf[:], []byte(r.body), []byte(r.openings)
+		totals[h]++
+	}
+	l.placing.Lock()
+	defer l.placing.Unlock()
+	tag, err := l.exec(ctx, "insert_placed", insertPlaced, heads, totals, [16]byte(l.chain.server.UUID()), fence, orgs, ks, events, leaves, bodies, openings)
+	switch {
+	case err != nil:
+		return false, err
+	case tag == 0:
+		l.fence.CompareAndSwap(fence, 0)
+		return false, nil
+	case tag != int64(n):
+		return true, fmt.Errorf("audit: %d of %d events belong to an organization without a log", int64(n)-tag, n)
+	}
+	return true, nil
 }
 
 const insertBatch = `INSERT INTO audit.pending (org_id, event_id, server, seq, chain, leaf, body, openings, void)
  SELECT o, e, $9, s, c, l, b, p, v
  FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::boolean[]) AS t(o, e, s, c, l, b, p, v)`
 
-func (l *Log) write(ctx context.Context, batch []waiting) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
+// hand gives a batch to whoever leads.
+func (l *Log) hand(ctx context.Context, batch []waiting) error {
 	n := len(batch)
 	orgs, events := make([][16]byte, n), make([][16]byte, n)
 	seqs, voids := make([]int64, n), make([]bool, n)
 	chains, leaves, bodies, openings := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
 	for i := range batch {
 		r := &batch[i].row
-		// A number is given once. A batch that failed keeps its numbers as
-		// void rows, so that the chain stays whole when the log is back.
+		// A number is given once: a batch that failed closes its numbers with
+		// void rows when the log is back, so that the chain stays whole.
 		if r.link.seq == 0 {
 			r.link = l.chain.next(r.org, r.leaf)
 		}
 		orgs[i], events[i], seqs[i], voids[i] = r.org.UUID(), r.event.UUID(), r.link.seq, r.void
 		chains[i], leaves[i], bodies[i], openings[i] = r.link.hash[:], r.leaf[:], []byte(r.body), []byte(r.openings)
 	}
-	return l.insert(ctx, orgs, events, seqs, chains, leaves, bodies, openings, voids)
+	_, err := l.exec(ctx, "insert_batch", insertBatch, orgs, events, seqs, chains, leaves, bodies, openings, voids, [16]byte(l.chain.server.UUID()))
+	return err
 }
 
-func (l *Log) insert(ctx context.Context, orgs, events [][16]byte, seqs []int64, chains, leaves, bodies, openings [][]byte, voids []bool) error {
+func (l *Log) exec(ctx context.Context, name, sql string, args ...any) (int64, error) {
 	conn, err := l.pool.Raw().Acquire(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer conn.Release()
-	c := conn.Conn()
-	if _, err := c.Prepare(ctx, "insert_batch", insertBatch); err != nil {
-		return err
+	if _, err := conn.Conn().Prepare(ctx, name, sql); err != nil {
+		return 0, err
 	}
-	_, err = c.Exec(ctx, "insert_batch", orgs, events, seqs, chains, leaves, bodies, openings, voids, [16]byte(l.chain.server.UUID()))
-	return err
+	tag, err := conn.Conn().Exec(ctx, name, args...)
+	return tag.RowsAffected(), err
 }

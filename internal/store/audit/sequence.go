@@ -57,6 +57,7 @@ type sequencer struct {
 	fence   int64
 	expires time.Time
 	failing bool
+	renewed bool // the lease was written in the transaction under way
 	chains  map[uuid.UUID]*chainState
 }
 
@@ -113,6 +114,15 @@ const sequenceSQL = `WITH taken AS (
 SELECT org_id, server, seq, chain, leaf, (SELECT count(*) FROM placed), (SELECT count(*) FROM numbered) FROM taken ORDER BY server, seq`
 
 func (s *sequencer) try(ctx context.Context) (int, error) {
+	// A leader with nothing to do keeps out of the way of the group commit.
+	if time.Until(s.expires) > leaseFor/2 {
+		var work bool
+		if err := s.l.pool.Raw().QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.pending)`).Scan(&work); err != nil || !work {
+			return 0, err
+		}
+	}
+	s.l.placing.Lock()
+	defer s.l.placing.Unlock()
 	tx, err := s.l.pool.Raw().Begin(ctx)
 	if err != nil {
 		return 0, err
@@ -145,11 +155,16 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 	if placed != numbered {
 		return 0, fmt.Errorf("audit: %d of %d events belong to an organization without a log", numbered-placed, numbered)
 	}
-	if len(got) == 0 && time.Until(s.expires) > leaseFor/2 {
+	if len(got) == 0 && !s.renewed {
 		return 0, nil
 	}
 	if err := tx.Commit(ctx); err != nil {
+		s.expires = time.Time{}
 		return 0, err
+	}
+	if s.renewed {
+		s.renewed = false
+		s.l.fence.Store(s.fence)
 	}
 	for _, t := range got {
 		s.follow(t.server, t.seq, t.chainRow)
@@ -174,10 +189,12 @@ func (s *sequencer) lead(ctx context.Context, tx pgx.Tx) error {
  WHERE holder = $1 OR holder IS NULL OR expires_at < clock_timestamp() RETURNING fence`, s.holder, leaseFor.Milliseconds()).Scan(&s.fence)
 	if errors.Is(err, pgx.ErrNoRows) {
 		s.expires = time.Time{}
+		s.l.fence.Store(0)
 		return errNotLeader
 	}
 	if err == nil {
 		s.expires = time.Now().Add(leaseFor)
+		s.renewed = true
 	}
 	return err
 }

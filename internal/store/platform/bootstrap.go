@@ -56,7 +56,7 @@ func Bootstrap(ctx context.Context, url string) error {
 	}
 	quoted := pgx.Identifier{name}.Sanitize()
 	if !exists {
-		if _, err := main.Exec(ctx, "CREATE DATABASE "+quoted+" OWNER sr_owner TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"); err != nil {
+		if _, err := main.Exec(ctx, "CREATE DATABASE "+quoted+" OWNER sr_owner TEMPLATE template0 ENCODING 'UTF8'"); err != nil {
 			return fmt.Errorf("platform: bootstrap: database: %w", err)
 		}
 	}

@@ -3,7 +3,11 @@ package platform_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"log/slog"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +16,12 @@ import (
 	"strongroom/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(childURL); url != "" {
+		os.Exit(child(url))
+	}
+	testkit.Main(m)
+}
 
 // emptyDatabase returns the name of a database that is bootstrapped and
 // nothing else, removed with the test.
@@ -62,4 +71,30 @@ func open(t *testing.T, url string) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
+}
+
+// failures is a log handler that keeps what is a warning or worse: a missing
+// grant of River's login shows there and nowhere else.
+type failures struct {
+	mu   sync.Mutex
+	seen []error
+}
+
+func (f *failures) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (f *failures) WithAttrs([]slog.Attr) slog.Handler           { return f }
+func (f *failures) WithGroup(string) slog.Handler                { return f }
+
+func (f *failures) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen = append(f.seen, errors.New(text))
+	return nil
+}
+
+func (f *failures) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return errors.Join(f.seen...)
 }

@@ -212,12 +212,15 @@ func (m *Migrator) organizations(ctx context.Context, conn *pgx.Conn) (Status, e
 				if err == nil {
 					err = m.run(ctx, m.orgs, pgx.Identifier{schema}.Sanitize()+", pg_temp")
 				}
-				if err != nil {
-					mu.Lock()
-					behind = append(behind, schema)
-					failed = append(failed, fmt.Errorf("platform: schema %s: %w", schema, err))
-					mu.Unlock()
+				if err == nil {
+					continue
 				}
+				mu.Lock()
+				behind = append(behind, schema)
+				if ctx.Err() == nil {
+					failed = append(failed, fmt.Errorf("platform: schema %s: %w", schema, err))
+				}
+				mu.Unlock()
 			}
 		})
 	}
@@ -228,6 +231,10 @@ func (m *Migrator) organizations(ctx context.Context, conn *pgx.Conn) (Status, e
 	wg.Wait()
 	slices.Sort(behind)
 	s.Migrated, s.Behind = len(s.Behind)-len(behind), behind
+	// Who was stopped is told so once, not once a schema.
+	if err := ctx.Err(); err != nil {
+		failed = append(failed, fmt.Errorf("platform: organizations: %w", err))
+	}
 	return s, errors.Join(failed...)
 }
 

@@ -1,6 +1,7 @@
 package platform_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -73,5 +74,52 @@ func TestANewOrganizationTakesItsSchemaFromStock(t *testing.T) {
 	// The target is 20 ms on a quiet machine; this one may be busy.
 	if fastest > 50*time.Millisecond {
 		t.Errorf("an organization from stock took %v", fastest)
+	}
+}
+
+func TestOrganizationsMadeAtOnceNeverShareASchema(t *testing.T) {
+	t.Parallel()
+	db := ownDatabase(t)
+	p := provisioner(t, db.URL("sr_provisioner"))
+	if err := p.Restock(t.Context(), 8); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	taken, slices := map[string]bool{}, map[int]bool{}
+	for range 12 { // four more than there are in stock
+		wg.Go(func() {
+			at, err := p.CreateOrg(t.Context(), platform.NewOrg{ID: id.NewOrg(), Placement: platform.PlacementSchema, Plan: "team"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if taken[at.Schema] {
+				t.Errorf("%s was given twice", at.Schema)
+			}
+			taken[at.Schema], slices[at.Slice] = true, true
+		})
+	}
+	wg.Wait()
+	// Twelve draws of sixteen all alike: once in 16^11.
+	if len(slices) < 2 {
+		t.Errorf("all schemas are in one slice")
+	}
+}
+
+func TestAnIncompleteOrganizationIsRefused(t *testing.T) {
+	t.Parallel()
+	p := provisioner(t, testkit.Database(t).URL("sr_provisioner"))
+	for name, o := range map[string]platform.NewOrg{
+		"no identifier":      {Placement: platform.PlacementPooled, Plan: "team"},
+		"no plan":            {ID: id.NewOrg(), Placement: platform.PlacementPooled},
+		"no placement":       {ID: id.NewOrg(), Plan: "team"},
+		"an unknown placing": {ID: id.NewOrg(), Placement: "attic", Plan: "team"},
+	} {
+		if _, err := p.CreateOrg(t.Context(), o); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -224,7 +224,7 @@ func (s *Store) admit(ctx context.Context, r Request) (unit.Work, audit.Receipt,
 	case !r.Actor.May(r.Org, r.Action):
 		return refuse(r.Org, fault.New(fault.Denied, "your role does not allow %s here", r.Action))
 	}
-	w.Pool, w.Role, w.Prepare = s.pools[p.Slice%Slices], p.Role, p.Kind == platform.PlacementPooled
+	w.Pool, w.Role = s.pools[p.Slice%Slices], p.Role
 	// pg_temp comes last: named nowhere it would come first, and a temporary
 	// table could stand in for one of the organization's.
 	w.SearchPath = p.Schema + ", pg_temp"

@@ -20,6 +20,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -206,7 +207,7 @@ func (c *call) answer(r *http.Request) {
 	if r.ContentLength != 0 {
 		_ = c.guard.SetReadDeadline(time.Now().Add(drain))
 	}
-	p := problem(c.failure, c.incoming.ID, c.guard.Header())
+	p := problem(c.failure, c.incoming.ID)
 	if c.guard.receipt.IsZero() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
 		defer cancel()
@@ -215,7 +216,7 @@ func (c *call) answer(r *http.Request) {
 		if err != nil || c.guard.receipt.IsZero() {
 			c.s.o.Log.Error("the audit log takes no events: requests are refused", "request_id", c.incoming.ID.String(), "cause", describe(err))
 			c.guard.lost = true
-			p = problem(errUnavailable, c.incoming.ID, c.guard.Header())
+			p = problem(errUnavailable, c.incoming.ID)
 		}
 	}
 	if p.Status == http.StatusInternalServerError {
@@ -244,8 +245,10 @@ func (c *call) serve(r *http.Request) {
 	if c.failure = c.admit(r); c.failure != nil {
 		return
 	}
-	if c.route.op.HasBody() {
-		body, release, err := c.s.budget.readBody(c.guard, r, route.op)
+	var body []byte
+	if route.op.HasBody() {
+		var release func()
+		body, release, err = c.s.budget.readBody(c.guard, r, route.op)
 		if err != nil {
 			c.failure = err
 			return
@@ -254,17 +257,15 @@ func (c *call) serve(r *http.Request) {
 		if c.failure = gate(body, route.words.Body); c.failure != nil {
 			return
 		}
-		r.Body = http.MaxBytesReader(nil, readCloser{bytes.NewReader(body)}, int64(len(body))+1)
-		if r.Header.Get("Idempotency-Key") != "" {
-			c.incoming.Fingerprint = fingerprint(r, body)
-		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	} else if route.op.Streams() {
+		r.Body = newPaced(c.guard, r.Body)
+	}
+	if r.Header.Get("Idempotency-Key") != "" {
+		c.incoming.Fingerprint = fingerprint(r, body)
 	}
 	c.perform(r)
 }
-
-type readCloser struct{ *bytes.Reader }
-
-func (readCloser) Close() error { return nil }
 
 // fingerprint tells a repeated request from another one under the same key.
 func fingerprint(r *http.Request, body []byte) [32]byte {
@@ -345,10 +346,9 @@ func (c *call) perform(r *http.Request) {
 	switch {
 	case c.failure != nil:
 	case c.stream != nil:
-		r.Body = newPaced(c.guard, r.Body)
 		c.failure = c.stream(&feature.Exchange{Request: c.incoming.Request, HTTP: r, Writer: c.guard, Recorded: c.guard.accept})
 		if c.failure == nil && c.guard.status == 0 && c.guard.may() {
-			c.guard.WriteHeader(max(c.route.op.Status, http.StatusOK))
+			c.guard.WriteHeader(max(c.route.doc.DefaultStatus, http.StatusOK))
 		}
 	case c.guard.may():
 		out.send(c.guard)
@@ -369,6 +369,10 @@ func (h *held) Write(b []byte) (int, error) { return h.body.Write(b) }
 func (h *held) send(w http.ResponseWriter) {
 	for name, values := range h.header {
 		w.Header()[name] = values
+	}
+	if h.body.Len() > 0 {
+		// There is one form of answer, whatever the request would rather have.
+		w.Header().Set("Content-Type", "application/json")
 	}
 	if h.status != http.StatusNoContent {
 		w.Header().Set("Content-Length", strconv.Itoa(h.body.Len()))
@@ -413,7 +417,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		if err := s.o.Ready(r.Context()); err != nil {
 			s.o.Log.Warn("not ready", "cause", describe(err))
 			requestID, _ := id.ParseRequest(w.Header().Get(RequestIDHeader))
-			problem(errUnavailable, requestID, w.Header()).send(w)
+			problem(errUnavailable, requestID).send(w)
 			return
 		}
 	}

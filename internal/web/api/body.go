@@ -40,13 +40,13 @@ func checkForm(r *http.Request, op feature.Op) error {
 		// A compressed body of a kilobyte can hold a gigabyte.
 		return fault.At(fault.UnsupportedMedia, "Content-Encoding", "unsupported_encoding", "bodies are sent as they are, without compression")
 	}
-	if op.Streams() && op.Method != http.MethodGet && op.Method != http.MethodDelete {
+	switch {
+	case op.HasBody():
+	case op.Streams() && op.Method != http.MethodGet && op.Method != http.MethodDelete:
 		return nil
-	}
-	if !op.HasBody() {
-		if r.ContentLength != 0 {
-			return fault.At(fault.Malformed, "", "unexpected_body", "this operation takes no body")
-		}
+	case r.ContentLength != 0:
+		return fault.At(fault.Malformed, "", "unexpected_body", "this operation takes no body")
+	default:
 		return nil
 	}
 	if err := jsonType(r.Header.Get("Content-Type")); err != nil {
@@ -94,19 +94,19 @@ func newBudget() budget { return budget{semaphore.NewWeighted(bodyBudget)} }
 // caller calls release when the bytes are no longer needed.
 func (b budget) readBody(w http.ResponseWriter, r *http.Request, op feature.Op) (data []byte, release func(), err error) {
 	limit := limitOf(op)
-	size := limit
+	size := limit // a chunked body may become as large as that
 	if r.ContentLength >= 0 {
 		size = r.ContentLength
 	}
+	size = min(size, bodyBudget)
 	wait, cancel := context.WithTimeout(r.Context(), bodyWait)
 	defer cancel()
-	if err := b.room.Acquire(wait, min(size, bodyBudget)); err != nil {
+	if err := b.room.Acquire(wait, size); err != nil {
 		return nil, nil, fault.Wrap(fault.Unavailable, err, "too many bodies at once; try again")
 	}
-	release = func() { b.room.Release(min(size, bodyBudget)) }
 	defer func() {
 		if err != nil {
-			release()
+			b.room.Release(size)
 		}
 	}()
 	within := op.BodyTime
@@ -129,7 +129,7 @@ func (b budget) readBody(w http.ResponseWriter, r *http.Request, op feature.Op) 
 	// A deadline left behind would end the request's context while the
 	// operation runs: the server goes on reading to see the client leave.
 	_ = deadline.SetReadDeadline(time.Time{})
-	return buf.Bytes(), release, nil
+	return buf.Bytes(), func() { b.room.Release(size) }, nil
 }
 
 // brokenBody classifies a body that did not come whole.

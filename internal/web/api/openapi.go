@@ -31,19 +31,23 @@ type description struct {
 func newDescription(version string) *description {
 	d := &description{bound: map[string]*route{}, paths: map[string]string{}, names: names{types: map[reflect.Type]string{}, taken: map[string]reflect.Type{}}}
 	format := huma.Format{Marshal: marshal, Unmarshal: unmarshal}
+	// The problem that huma would write is left out: the edge has the failure,
+	// records it, and then writes its own.
+	unwritten := huma.Format{Marshal: func(io.Writer, any) error { return nil }, Unmarshal: unmarshal}
 	d.api = huma.NewAPI(huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{Title: "Strongroom", Version: version,
 				Description: "The data platform's API. Every request is on the record of its organization before it is answered; " +
-					"errors are problem documents (RFC 9457) that name the place and never repeat the value."},
+					"errors are problem documents (RFC 9457) that name the place and never repeat the value. " +
+					"The header " + RequestIDHeader + " of every answer names the request in that record."},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", d.names.of),
 				SecuritySchemes: map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer",
 					Description: "The token of a session (sr_ses_…) or an API key (sr_key_…)."}},
 			},
 		},
-		Formats:                      map[string]huma.Format{"application/json": format},
+		Formats:                      map[string]huma.Format{"application/json": format, "application/problem+json": unwritten},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 	}, d)
@@ -223,6 +227,7 @@ func (n *names) of(t reflect.Type, hint string) string {
 
 func (n *names) anonymous(hint string) string {
 	base := camel(n.op.ID)
+	hint = strings.TrimPrefix(hint, n.op.ID)
 	switch in, out := n.op.In(), n.op.Out(); {
 	case hint == in.Name()+"Body":
 		return base + "Request"

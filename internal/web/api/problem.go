@@ -24,6 +24,8 @@ type Problem struct {
 	Detail    string         `json:"detail,omitempty" doc:"What happened, for people."`
 	RequestID string         `json:"request_id" doc:"Names this request in the organization's log."`
 	Errors    []fault.Detail `json:"errors,omitempty" doc:"The places in the request that are wrong."`
+
+	header [][2]string // headers that go with it
 }
 
 // Error, GetStatus and ContentType are what huma asks of an error.
@@ -82,7 +84,7 @@ func outOfRange(r feature.RangeError) error {
 }
 
 // problem translates err, the one place where that happens.
-func problem(err error, request id.Request, h http.Header) *Problem {
+func problem(err error, request id.Request) *Problem {
 	var out feature.RangeError
 	if errors.As(err, &out) {
 		err = outOfRange(out)
@@ -92,8 +94,8 @@ func problem(err error, request id.Request, h http.Header) *Problem {
 	var r *refusal
 	if errors.As(err, &r) {
 		p.Status, p.Code, p.Detail, p.Errors = r.status, r.code, r.fault.Public, r.fault.Details
-		if r.header[0] != "" && h != nil {
-			h.Set(r.header[0], r.header[1])
+		if r.header[0] != "" {
+			p.header = append(p.header, r.header)
 		}
 	}
 	if p.Status == 0 {
@@ -110,15 +112,13 @@ func problem(err error, request id.Request, h http.Header) *Problem {
 	if p.Status == http.StatusRequestEntityTooLarge {
 		p.Title = "Content Too Large"
 	}
-	if h != nil {
-		switch p.Status {
-		case http.StatusUnauthorized:
-			h.Set("WWW-Authenticate", `Bearer realm="strongroom"`)
-		case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-			h.Set("Retry-After", "1")
-		case http.StatusRequestEntityTooLarge:
-			h.Set("Connection", "close")
-		}
+	switch p.Status {
+	case http.StatusUnauthorized:
+		p.header = append(p.header, [2]string{"WWW-Authenticate", `Bearer realm="strongroom"`})
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		p.header = append(p.header, [2]string{"Retry-After", "1"})
+	case http.StatusRequestEntityTooLarge:
+		p.header = append(p.header, [2]string{"Connection", "close"})
 	}
 	return p
 }
@@ -133,6 +133,9 @@ func (p *Problem) send(w http.ResponseWriter) {
 	b, err := json.Marshal(p)
 	if err != nil {
 		b = []byte(`{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal"}`)
+	}
+	for _, set := range p.header {
+		h.Set(set[0], set[1])
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(b)))

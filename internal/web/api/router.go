@@ -96,6 +96,8 @@ func fill(r *http.Request, pattern, p string) {
 	}
 }
 
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-.~:"
+
 // plainPath accepts the one spelling of a path and gives the form in which
 // the mux has it. Every path of the API is made of plain characters: what
 // holds others (NUL, a slash in disguise, dot segments) names nothing here.
@@ -103,11 +105,8 @@ func plainPath(p string) (string, bool) {
 	if len(p) > maxPath || !strings.HasPrefix(p, "/") {
 		return "", false
 	}
-	for i := range len(p) {
-		c := p[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("/_-.~:", c) >= 0) {
-			return "", false
-		}
+	if strings.Trim(p, plain) != "" {
+		return "", false
 	}
 	if p == "/" {
 		return p, true

@@ -116,22 +116,44 @@ func (d *Dir) Lock() (release func(), err error) {
 // Sub opens a directory inside d, and makes it when it is missing.
 func (d *Dir) Sub(name string) (*Dir, error) { return Open(filepath.Join(d.path, name), d.gate) }
 
-// Create writes a file that must not exist yet. Its bytes are durable when
-// Create returns; its name is once Sync has returned. An existing name is
-// never replaced (fs.ErrExist): it would be another writer's.
-func (d *Dir) Create(name string, data []byte) error {
+// Staged is a file whose bytes are durable and whose name is not there yet.
+type Staged struct {
+	d         *Dir
+	name, tmp string
+}
+
+// Stage writes a file's bytes, durably, under no name that is looked at.
+func (d *Dir) Stage(name string, data []byte) (*Staged, error) {
 	tmp, err := d.writeTemp(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return &Staged{d: d, name: name, tmp: tmp}, nil
+}
+
+// Link gives the file its name, which is durable once Sync has returned. An
+// existing name is never replaced (fs.ErrExist): it would be another writer's.
+func (s *Staged) Link() error {
+	if err := s.d.gate.pass("link", s.name); err != nil {
+		return err
+	}
+	if err := os.Link(s.tmp, filepath.Join(s.d.path, s.name)); err != nil {
+		s.Drop()
+		return err
+	}
+	return s.d.remove(filepath.Base(s.tmp))
+}
+
+// Drop gives the file up.
+func (s *Staged) Drop() { _ = s.d.remove(filepath.Base(s.tmp)) }
+
+// Create writes a file that must not exist yet: Stage and Link in one.
+func (d *Dir) Create(name string, data []byte) error {
+	f, err := d.Stage(name, data)
 	if err != nil {
 		return err
 	}
-	if err := d.gate.pass("link", name); err != nil {
-		return err
-	}
-	if err := os.Link(tmp, filepath.Join(d.path, name)); err != nil {
-		_ = d.remove(filepath.Base(tmp))
-		return err
-	}
-	return d.remove(filepath.Base(tmp))
+	return f.Link()
 }
 
 // Replace writes a file, whether or not it exists, and returns when bytes and
@@ -181,6 +203,28 @@ func (d *Dir) writeTemp(name string, data []byte) (path string, err error) {
 		return "", err
 	}
 	return path, f.Sync()
+}
+
+// Overwrite writes bytes in place, inside a file that exists, and returns when
+// they are durable. A crash may leave any part of them: the caller's format
+// must tell.
+func (d *Dir) Overwrite(name string, offset int64, data []byte) error {
+	f, err := os.OpenFile(filepath.Join(d.path, name), os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := d.gate.pass("write", name); err != nil {
+		_, _ = f.WriteAt(data[:len(data)/2], offset)
+		return err
+	}
+	if _, err := f.WriteAt(data, offset); err != nil {
+		return err
+	}
+	if err := d.gate.pass("fsync", name); err != nil {
+		return err
+	}
+	return unix.Fdatasync(int(f.Fd()))
 }
 
 // Sync makes the names in the directory durable.

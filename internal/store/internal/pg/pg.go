@@ -3,9 +3,14 @@
 //
 // Being nested under store/internal, only the store's packages reach it: a
 // feature cannot open a connection, nor write SQL that skips the door. A
-// [Session] is one transaction. It sends nothing until its first statement;
-// BEGIN, the entry into the organization and that statement then travel in
-// one pipeline, and so do the audit row and COMMIT at the end.
+// [Session] is one unit of work inside one organization. It sends nothing
+// until its first statement. In a session that writes, BEGIN, the entry into
+// the organization and that statement travel in one pipeline, and so do the
+// audit row and COMMIT at the end. In a session that reads, each statement is
+// a pipeline of its own with the entry before it: PostgreSQL runs what stands
+// between two Syncs as one transaction, the settings of the entry are local to
+// it, and under READ COMMITTED each statement would see a snapshot of its own
+// anyway.
 //
 // A connection is never trusted to be as it was left. Every entry sets role,
 // search path, capability and the settings that durability and isolation rest
@@ -14,6 +19,7 @@
 package pg
 
 import (
+	"container/list"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -23,9 +29,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"strongroom/internal/base/seal"
 )
 
 // StatementTimeout bounds one statement on a serving connection. It also
@@ -49,12 +59,31 @@ func Open(ctx context.Context, conn string, max int32) (*Pool, error) {
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity = 0
 	cfg.ConnConfig.DescriptionCacheCapacity = 0
+	// Statements find their rows by key: a plan that looks at the parameters
+	// would be no better, and costs more than running it.
+	cfg.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	cfg.ConnConfig.RuntimeParams["application_name"] = "strongroom"
+	cfg.AfterConnect = registerSealed
 	cfg.AfterRelease = func(c *pgx.Conn) bool { return c.PgConn().TxStatus() == 'I' }
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("pg: %w", err)
 	}
 	return &Pool{pool: p}, nil
+}
+
+// registerSealed tells pgx that the domain sr.sealed is bytea, so that sealed
+// values travel as bytes and not as text.
+func registerSealed(ctx context.Context, c *pgx.Conn) error {
+	var oid, array uint32
+	err := c.QueryRow(ctx, "SELECT oid, typarray FROM pg_catalog.pg_type WHERE typname = 'sealed' AND typtype = 'd'").Scan(&oid, &array)
+	if err != nil {
+		return fmt.Errorf("pg: the type sr.sealed: %w", err)
+	}
+	t := &pgtype.Type{Name: "sealed", OID: oid, Codec: pgtype.ByteaCodec{}}
+	c.TypeMap().RegisterType(t)
+	c.TypeMap().RegisterType(&pgtype.Type{Name: "_sealed", OID: array, Codec: &pgtype.ArrayCodec{ElementType: t}})
+	return nil
 }
 
 // Close waits for the connections in use and closes all.
@@ -81,17 +110,22 @@ type Entry struct {
 	SearchPath string
 	Capability func(backend uint32) string // minted for the connection in use
 	ReadOnly   bool
-	Prepare    bool // use prepared statements: one search path for all (pooled)
 }
 
 const (
-	beginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-	beginRead  = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
+	begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 	// row_security off would turn filtering into errors, synchronous_commit
 	// off would lose an acknowledged write: whoever used the connection
 	// before may have left either, so each entry sets them.
 	enter = `SELECT set_config('role', $1, true), set_config('search_path', $2, true), set_config('sr.cap', $3, true),
  set_config('row_security', 'on', true), set_config('synchronous_commit', 'on', true), set_config('statement_timeout', '30000', true)`
+	// transaction_read_only can be switched on at any moment of a transaction
+	// and never off again.
+	enterRead = `SELECT set_config('role', $1, true), set_config('search_path', $2, true), set_config('sr.cap', $3, true),
+ set_config('row_security', 'on', true), set_config('statement_timeout', '30000', true), set_config('transaction_read_only', 'on', true)`
+	// The closing statements name all in full. On one search path for all
+	// organizations their plans stay valid from one to the next.
+	closingPath = `SELECT set_config('role', $1, true), set_config('search_path', 'pg_catalog, pg_temp', true)`
 )
 
 // describe caches what PostgreSQL says of a statement's parameters and
@@ -100,18 +134,48 @@ const (
 // without a round trip of its own.
 var describe sync.Map // string → *pgconn.StatementDescription
 
-// prepared maps a statement's text to its name on one connection.
-type prepared map[string]string
+// plans are the prepared statements of one connection, by search path and
+// text: a plan belongs to the tables that the path leads to. The least
+// recently used one goes when there are too many.
+type plans struct {
+	names map[planKey]*list.Element
+	order *list.List // of *plan, most recently used first
+}
 
-const preparedKey = "strongroom.prepared"
+type planKey struct{ path, sql string }
 
-func preparedOn(c *pgconn.PgConn) prepared {
-	if m, ok := c.CustomData()[preparedKey].(prepared); ok {
+type plan struct {
+	key  planKey
+	name string
+}
+
+const plansKey = "strongroom.plans"
+
+func plansOn(c *pgconn.PgConn) *plans {
+	if m, ok := c.CustomData()[plansKey].(*plans); ok {
 		return m
 	}
-	m := prepared{}
-	c.CustomData()[preparedKey] = m
+	m := &plans{names: map[planKey]*list.Element{}, order: list.New()}
+	c.CustomData()[plansKey] = m
 	return m
+}
+
+// name returns the name of a statement's plan, and whether it must be
+// prepared first; drop is a plan to give up for it.
+func (m *plans) name(k planKey) (name string, fresh bool, drop string) {
+	if e, ok := m.names[k]; ok {
+		m.order.MoveToFront(e)
+		return e.Value.(*plan).name, false, ""
+	}
+	if m.order.Len() >= maxPrepared {
+		last := m.order.Back()
+		old := m.order.Remove(last).(*plan)
+		delete(m.names, old.key)
+		drop = old.name
+	}
+	p := &plan{k, unguessable()}
+	m.names[k] = m.order.PushFront(p)
+	return p.name, true, drop
 }
 
 // A guessable name could be deallocated and given another meaning by SQL that
@@ -134,9 +198,11 @@ type Session struct {
 	pool  *Pool
 	entry Entry
 	conn  *pgxpool.Conn
-	begun bool
-	dirty bool // an error or cancellation: not to be handed on without a clean rollback
-	rows  *Rows
+	// builder keeps its buffers from one statement to the next.
+	builder pgx.ExtendedQueryBuilder
+	begun   bool
+	dirty   bool // an error or cancellation: not to be handed on without a clean rollback
+	rows    *Rows
 }
 
 // Begin returns a session that has sent nothing yet.
@@ -175,6 +241,15 @@ func (s *Session) Finish(ctx context.Context, closing ...Statement) error {
 		s.rows.Close()
 	}
 	if !s.begun && len(closing) == 0 {
+		return nil
+	}
+	if s.entry.ReadOnly {
+		// Each statement was a transaction of its own and is over.
+		if s.dirty {
+			s.release(ctx)
+			return ErrLeft
+		}
+		s.release(ctx)
 		return nil
 	}
 	if !s.begun {
@@ -255,106 +330,112 @@ func (s *Session) described(ctx context.Context, sql string) (*pgconn.StatementD
 	if d, ok := describe.Load(sql); ok {
 		return d.(*pgconn.StatementDescription), nil
 	}
+	// The names in sql mean something only inside the organization.
 	c := s.conn.Conn().PgConn()
-	if !s.begun {
-		// The names in sql mean something only inside the organization.
-		if err := s.open(ctx); err != nil {
-			return nil, err
+	p := c.StartPipeline(ctx)
+	n := 0
+	if !s.begun || s.entry.ReadOnly {
+		n = s.queueOpen(p)
+		s.begun = true
+	}
+	p.SendPrepare("", sql, nil)
+	s.pool.trips.Add(1)
+	err := p.Sync()
+	if err == nil {
+		err = drain(p, n)
+	}
+	var d *pgconn.StatementDescription
+	if err == nil {
+		var r any
+		if r, err = p.GetResults(); err == nil {
+			d, _ = r.(*pgconn.StatementDescription)
 		}
 	}
-	s.pool.trips.Add(1)
-	d, err := c.Prepare(ctx, "", sql, nil)
+	if cerr := p.Close(); err == nil {
+		err = cerr
+	}
+	switch {
+	case err == nil && d == nil:
+		err = errors.New("pg: the statement was not described")
+	case err == nil && c.TxStatus() != s.inside():
+		err = ErrLeft
+	}
 	if err != nil {
-		s.dirty = true
 		return nil, err
 	}
 	describe.Store(sql, d)
 	return d, nil
 }
 
-// open sends BEGIN and the entry on their own.
-func (s *Session) open(ctx context.Context) error {
-	c := s.conn.Conn().PgConn()
-	p := c.StartPipeline(ctx)
-	n, err := s.queueOpen(p)
-	if err == nil {
-		err = p.Sync()
+// inside is the transaction status between two statements of the session.
+func (s *Session) inside() byte {
+	if s.entry.ReadOnly {
+		return 'I'
 	}
-	s.pool.trips.Add(1)
-	if err == nil {
-		err = drain(p, n)
-	}
-	if cerr := p.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && c.TxStatus() != 'T' {
-		err = ErrLeft
-	}
-	if err != nil {
-		s.dirty = true
-	}
-	s.begun = true
-	return err
+	return 'T'
 }
 
 // queueOpen puts BEGIN and the entry into a pipeline and says how many
 // results they give.
-func (s *Session) queueOpen(p *pgconn.Pipeline) (int, error) {
-	begin := beginWrite
-	if s.entry.ReadOnly {
-		begin = beginRead
-	}
-	n := s.queueKnown(p, begin, nil, nil)
+func (s *Session) queueOpen(p *pgconn.Pipeline) int {
 	args := [][]byte{[]byte(s.entry.Role), []byte(s.entry.SearchPath), []byte(s.entry.Capability(s.conn.Conn().PgConn().PID()))}
-	n += s.queueKnown(p, enter, args, []uint32{textOID, textOID, textOID})
-	return n, nil
+	if s.entry.ReadOnly {
+		return s.queueText(p, enterRead, args...)
+	}
+	return s.queueText(p, begin) + s.queueText(p, enter, args...)
 }
 
 const textOID = 25
 
-// queueKnown queues a statement whose parameters are text, preparing it when
-// this connection has not seen it.
-func (s *Session) queueKnown(p *pgconn.Pipeline, sql string, values [][]byte, oids []uint32) (results int) {
-	names := preparedOn(s.conn.Conn().PgConn())
-	name, ok := names[sql]
-	if !ok {
-		name = unguessable()
-		names[sql] = name
-		p.SendPrepare(name, sql, oids)
-		results++
-	}
+// queueText queues one of this package's own statements, whose parameters are
+// all text.
+func (s *Session) queueText(p *pgconn.Pipeline, sql string, values ...[]byte) (results int) {
+	name, fresh, drop := plansOn(s.conn.Conn().PgConn()).name(planKey{"", sql})
+	results = s.prepare(p, name, sql, fresh, drop, textOIDs[:len(values)])
 	p.SendQueryPrepared(name, values, nil, nil)
 	return results + 1
 }
 
-// queue puts a described statement into a pipeline.
-func (s *Session) queue(p *pgconn.Pipeline, st Statement, d *pgconn.StatementDescription, prepare bool) (results int, err error) {
-	var b pgx.ExtendedQueryBuilder
-	if err := b.Build(s.conn.Conn().TypeMap(), d, st.Args); err != nil {
-		return 0, err
-	}
-	if !prepare {
-		p.SendQueryParams(st.SQL, b.ParamValues, d.ParamOIDs, b.ParamFormats, b.ResultFormats)
-		return 1, nil
-	}
-	names := preparedOn(s.conn.Conn().PgConn())
-	name, ok := names[st.SQL]
-	if !ok {
-		if len(names) >= maxPrepared {
-			for sql, old := range names {
-				p.SendDeallocate(old)
-				delete(names, sql)
-				results++
-				break
-			}
-		}
-		name = unguessable()
-		names[st.SQL] = name
-		p.SendPrepare(name, st.SQL, d.ParamOIDs)
+var textOIDs = []uint32{textOID, textOID, textOID}
+
+func (s *Session) prepare(p *pgconn.Pipeline, name, sql string, fresh bool, drop string, oids []uint32) (results int) {
+	if drop != "" {
+		p.SendDeallocate(drop)
 		results++
 	}
-	p.SendQueryPrepared(name, b.ParamValues, b.ParamFormats, b.ResultFormats)
+	if fresh {
+		p.SendPrepare(name, sql, oids)
+		results++
+	}
+	return results
+}
+
+// queue puts a described statement into a pipeline.
+func (s *Session) queue(p *pgconn.Pipeline, st Statement, d *pgconn.StatementDescription, path string) (results int, err error) {
+	for i, a := range st.Args {
+		st.Args[i] = direct(a)
+	}
+	if err := s.builder.Build(s.conn.Conn().TypeMap(), d, st.Args); err != nil {
+		return 0, err
+	}
+	name, fresh, drop := plansOn(s.conn.Conn().PgConn()).name(planKey{path, st.SQL})
+	results = s.prepare(p, name, st.SQL, fresh, drop, d.ParamOIDs)
+	p.SendQueryPrepared(name, s.builder.ParamValues, s.builder.ParamFormats, s.builder.ResultFormats)
 	return results + 1, nil
+}
+
+// direct unwraps types that pgx would otherwise encode by way of their
+// database/sql text form.
+func direct(a any) any {
+	switch v := a.(type) {
+	case uuid.UUID:
+		return [16]byte(v)
+	case *uuid.UUID:
+		return (*[16]byte)(v)
+	case seal.Sealed:
+		return []byte(v)
+	}
+	return a
 }
 
 func (s *Session) run(ctx context.Context, st Statement) (*Rows, error) {
@@ -374,14 +455,11 @@ func (s *Session) run(ctx context.Context, st Statement) (*Rows, error) {
 	c := s.conn.Conn().PgConn()
 	p := c.StartPipeline(ctx)
 	before := 0
-	if !s.begun {
-		if before, err = s.queueOpen(p); err != nil {
-			_ = p.Close()
-			return nil, s.failed(err)
-		}
+	if !s.begun || s.entry.ReadOnly {
+		before = s.queueOpen(p)
 		s.begun = true
 	}
-	n, err := s.queue(p, st, d, s.entry.Prepare)
+	n, err := s.queue(p, st, d, s.entry.SearchPath)
 	if err != nil {
 		s.dirty = true
 		_ = p.Close()
@@ -409,7 +487,7 @@ func (s *Session) run(ctx context.Context, st Statement) (*Rows, error) {
 func (s *Session) failed(err error) error {
 	s.dirty = true
 	if s.conn != nil {
-		delete(s.conn.Conn().PgConn().CustomData(), preparedKey)
+		delete(s.conn.Conn().PgConn().CustomData(), plansKey)
 		s.forget()
 	}
 	return err
@@ -474,24 +552,21 @@ func (s *Session) finish(ctx context.Context, closing []Statement) error {
 	p := c.StartPipeline(ctx)
 	n := 0
 	if !s.begun {
-		m, err := s.queueOpen(p)
-		if err != nil {
-			_ = p.Close()
-			return s.failed(err)
-		}
-		n, s.begun = m, true
+		n = s.queueOpen(p)
+		s.begun = true
+	}
+	if len(closing) > 0 {
+		n += s.queueText(p, closingPath, []byte("none"))
 	}
 	for i, st := range closing {
-		// Closing statements are the store's own and name their tables in
-		// full, so one plan serves every search path.
-		m, err := s.queue(p, st, descriptions[i], true)
+		m, err := s.queue(p, st, descriptions[i], "")
 		if err != nil {
 			_ = p.Close()
 			return s.failed(err)
 		}
 		n += m
 	}
-	n += s.queueKnown(p, "COMMIT", nil, nil)
+	n += s.queueText(p, "COMMIT")
 	s.pool.trips.Add(1)
 	if err := p.Sync(); err != nil {
 		_ = p.Close()
@@ -569,10 +644,15 @@ func (r *Rows) Next() bool {
 
 // Scan reads the current row.
 func (r *Rows) Scan(dest ...any) error {
-	if err := r.rows.Scan(dest...); err != nil {
-		return err
+	for i, d := range dest {
+		switch v := d.(type) {
+		case *uuid.UUID:
+			dest[i] = (*[16]byte)(v)
+		case *seal.Sealed:
+			dest[i] = (*[]byte)(v)
+		}
 	}
-	return nil
+	return r.rows.Scan(dest...)
 }
 
 // Err returns the error that ended the rows.
@@ -595,7 +675,7 @@ func (r *Rows) Close() {
 	switch {
 	case r.err != nil:
 		r.err = r.s.failed(r.err)
-	case r.s.conn.Conn().PgConn().TxStatus() != 'T':
+	case r.s.conn.Conn().PgConn().TxStatus() != r.s.inside():
 		// A COMMIT or ROLLBACK among the statements: what follows would run
 		// outside the organization.
 		r.err = ErrLeft

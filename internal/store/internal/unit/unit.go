@@ -65,7 +65,6 @@ type Work struct {
 	Pool       *pg.Pool
 	Role       string
 	SearchPath string
-	Prepare    bool
 	Org        id.Org // the organization of the capability
 	Logs       []id.Org
 	Actor      actor.Actor
@@ -248,7 +247,7 @@ const finishTimeout = 15 * time.Second
 // written.
 func Run[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T, error)) (out T, receipt audit.Receipt, err error) {
 	u := &Unit{w: &w, now: time.Now().UTC().Truncate(time.Microsecond), logs: w.Logs, targets: w.Targets, counts: w.Counts}
-	u.s = w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, Prepare: w.Prepare, ReadOnly: w.Read,
+	u.s = w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, ReadOnly: w.Read,
 		Capability: func(backend uint32) string {
 			return w.Host.Minter.Mint(w.Org.UUID(), w.Actor.Person().UUID(), backend, time.Now())
 		}})
@@ -383,20 +382,27 @@ func finishRead[T any](ctx context.Context, w *Work, u *Unit, s *pg.Session, out
 }
 
 const (
-	leaveRole = `SELECT set_config('role', 'none', true)`
 	insertJob = `INSERT INTO jobs.river_job (kind, queue, args, metadata, max_attempts, priority, state, scheduled_at)
  VALUES ($1, 'default', $2::text::jsonb, '{}'::jsonb, 25, 1, $3::text::jobs.river_job_state, $4)`
 )
 
+// JobKind is the kind under which River knows all jobs; which job it is
+// stands in the arguments, under their code.
+const JobKind = "door"
+
 // JobArgs is what a job carries: ids, who started it, and a code over both
 // that only this installation's servers can make.
 type JobArgs struct {
+	Job       string `json:"job"`
 	Org       string `json:"org"`
 	Initiator string `json:"initiator"`
 	Request   string `json:"request"`
 	Ref       string `json:"ref"`
 	MAC       []byte `json:"mac,omitempty"`
 }
+
+// Kind is River's name for all jobs.
+func (JobArgs) Kind() string { return JobKind }
 
 // Bytes returns what the code is made over.
 func (a JobArgs) Bytes() []byte {
@@ -423,12 +429,9 @@ func finishWrite[T any](ctx context.Context, w *Work, u *Unit, s *pg.Session, ou
 		}
 		pending = append(pending, p)
 	}
-	if len(u.jobs) > 0 {
-		closing = append(closing, pg.Statement{SQL: leaveRole})
-	}
 	for _, j := range u.jobs {
-		args := JobArgs{Org: w.Org.String(), Initiator: w.Actor.Person().String(), Request: w.Request.String(), Ref: j.Ref.String()}
-		args.MAC = w.Host.Minter.SignJob(j.Kind, args.Bytes())
+		args := JobArgs{Job: j.Kind, Org: w.Org.String(), Initiator: w.Actor.Person().String(), Request: w.Request.String(), Ref: j.Ref.String()}
+		args.MAC = w.Host.Minter.SignJob(args.Bytes())
 		b, err := json.Marshal(args)
 		if err != nil {
 			s.Abort(ctx)
@@ -441,7 +444,7 @@ func finishWrite[T any](ctx context.Context, w *Work, u *Unit, s *pg.Session, ou
 		} else {
 			j.At = u.now
 		}
-		closing = append(closing, pg.Statement{SQL: insertJob, Args: []any{j.Kind, string(b), state, j.At}})
+		closing = append(closing, pg.Statement{SQL: insertJob, Args: []any{JobKind, string(b), state, j.At}})
 	}
 	for _, p := range pending {
 		closing = append(closing, p.Statement())
@@ -498,7 +501,7 @@ func resolve[T any](ctx context.Context, w *Work, u *Unit, pending []*audit.Pend
 // Peek runs fn in a read-only transaction without an event of its own.
 func Peek[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T, error)) (out T, err error) {
 	u := &Unit{w: &w, now: time.Now().UTC().Truncate(time.Microsecond)}
-	u.s = w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, Prepare: w.Prepare, ReadOnly: true, Capability: func(backend uint32) string {
+	u.s = w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, ReadOnly: true, Capability: func(backend uint32) string {
 		return w.Host.Minter.Mint(w.Org.UUID(), w.Actor.Person().UUID(), backend, time.Now())
 	}})
 	session := u.s

@@ -5,6 +5,7 @@
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE ALL ON SCHEMA information_schema FROM PUBLIC;
+GRANT USAGE ON SCHEMA information_schema TO sr_catalog; -- River's migrations look there
 REVOKE ALL ON LANGUAGE plpgsql, sql FROM PUBLIC;
 GRANT USAGE ON LANGUAGE plpgsql, sql TO sr_owner, sr_roles;
 
@@ -68,16 +69,8 @@ BEGIN
 END
 $functions$;
 
--- River wakes its workers with pg_notify; nothing else needs it, and NOTIFY
--- itself cannot be revoked.
-DO $notify$
-BEGIN
-    FOR n IN 0..15 LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO %I', 'sr_app_' || lpad(n::text, 2, '0'));
-    END LOOP;
-END
-$notify$;
-GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO sr_jobs, sr_platform;
+-- River's workers wake each other with it. NOTIFY itself cannot be revoked.
+GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO sr_jobs;
 
 -- A function is executable by PUBLIC from birth unless its owner says otherwise.
 ALTER DEFAULT PRIVILEGES FOR ROLE sr_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
@@ -88,7 +81,7 @@ CREATE SCHEMA IF NOT EXISTS platform AUTHORIZATION sr_owner;
 -- The one way to make a role. The login that provisions organizations has no
 -- CREATEROLE: in PostgreSQL 15 that is one GRANT away from pg_execute_server_program.
 CREATE OR REPLACE FUNCTION sr.create_tenant_role(name text, slice int) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF name !~ '^w_[0-9a-f]{32}$' OR slice NOT BETWEEN 0 AND 15 THEN
         RAISE EXCEPTION 'sr.create_tenant_role: not the name of a tenant role, or no slice' USING ERRCODE = '22023';

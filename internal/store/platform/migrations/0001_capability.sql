@@ -32,7 +32,7 @@ CREATE TABLE sr.capability_key (
 
 -- +goose StatementBegin
 CREATE FUNCTION sr.org() RETURNS uuid
-LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = '' AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     cap  text := current_setting('sr.cap', true);
     code bytea;
@@ -53,7 +53,7 @@ $$;
 -- The user, or NULL where the organization acts without one.
 -- +goose StatementBegin
 CREATE FUNCTION sr.usr() RETURNS uuid
-LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = '' AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     cap  text := current_setting('sr.cap', true);
     code bytea;

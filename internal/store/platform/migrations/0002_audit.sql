@@ -20,7 +20,6 @@ CREATE TABLE audit.pending (
     CHECK (void OR body IS NOT NULL)
 );
 CREATE INDEX pending_xid_idx ON audit.pending (xid);
-CREATE INDEX pending_event_idx ON audit.pending (event_id);
 
 CREATE TABLE audit.head (
     org_id uuid   PRIMARY KEY, -- references platform.org, see 0003
@@ -35,8 +34,7 @@ CREATE TABLE audit.event (
     leaf     bytea  NOT NULL CHECK (length(leaf) = 32),
     body     sr.sealed,
     openings sr.sealed,
-    PRIMARY KEY (org_id, idx),
-    CONSTRAINT event_id_key UNIQUE (org_id, event_id)
+    PRIMARY KEY (org_id, idx)
 );
 
 CREATE TABLE audit.leader (
@@ -97,7 +95,7 @@ $$;
 -- do, the installation's as a rule.
 -- +goose StatementBegin
 CREATE FUNCTION sr.require_audit() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     org uuid;
 BEGIN

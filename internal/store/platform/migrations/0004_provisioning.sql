@@ -30,7 +30,7 @@ $$;
 -- a hash of the random name, so schemas spread evenly over the sixteen logins.
 -- +goose StatementBegin
 CREATE FUNCTION platform.build(OUT name text, OUT slice smallint)
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     script text;
 BEGIN
@@ -54,7 +54,7 @@ $$;
 -- spares only.
 -- +goose StatementBegin
 CREATE FUNCTION platform.restock(wanted int) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     b record;
 BEGIN
@@ -73,7 +73,7 @@ $$;
 -- +goose StatementBegin
 CREATE FUNCTION platform.found(org uuid, wanted text, plan text, profile bytea,
     OUT schema_name text, OUT role_name text, OUT slice smallint, OUT from_stock boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     b record;
 BEGIN

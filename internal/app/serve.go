@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"strongroom/internal/app/datadir"
+	"strongroom/internal/app/tlsca"
+	"strongroom/internal/postgres"
+	"strongroom/internal/web/api"
+)
+
+// Database is the name of the installation's database.
+const Database = "strongroom"
+
+// ServeOptions says what the server process is given by its supervisor.
+type ServeOptions struct {
+	Layout   datadir.Layout
+	Listener net.Listener // of the API
+	Admin    net.Listener // of the operator's socket
+	Redirect net.Listener // plain HTTP, nil for none
+	URL      string       // under which the API is reached
+	CertFile string
+	KeyFile  string
+	KeyUIDs  []uint32
+	Version  string
+	Demo     bool
+	Log      *slog.Logger
+	Ready    func() // called once the server answers
+}
+
+// KeySocket is where the key service listens.
+func KeySocket(l datadir.Layout) string {
+	return filepath.Join(l.Run(datadir.RunKeys), "keys.sock")
+}
+
+// GuardianSocket is where the guardian of zone "a" or "b" listens.
+func GuardianSocket(l datadir.Layout, zone string) string {
+	name := datadir.RunGuardianA
+	if zone == "b" {
+		name = datadir.RunGuardianB
+	}
+	return filepath.Join(l.Run(name), "guardian.sock")
+}
+
+// Serve is the server process. It returns when ctx ends and the requests under
+// way are answered.
+func Serve(ctx context.Context, o ServeOptions) error {
+	sockets := o.Layout.Run(datadir.RunPostgres)
+	a, err := Open(ctx, Options{
+		URL:       func(login string) string { return postgres.SocketURL(sockets, login, Database) },
+		KeySocket: KeySocket(o.Layout), KeyUIDs: o.KeyUIDs, Objects: o.Layout.Objects(), DataDir: o.Layout.Path(), Version: o.Version, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	tls, err := tlsca.Server(o.CertFile, o.KeyFile)
+	if err != nil {
+		return err
+	}
+	client, err := tlsca.Client(filepath.Join(o.Layout.TLS(), "ca.pem"))
+	if err != nil {
+		return err
+	}
+	a.Listens(o.URL, &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: client},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }})
+
+	g, run := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return api.Serve(run, api.ServeOptions{Listener: o.Listener, TLS: tls, Handler: a.API, Log: o.Log})
+	})
+	g.Go(func() error { return a.serveAdmin(run, o.Admin) })
+	if o.Redirect != nil {
+		g.Go(func() error {
+			return api.Serve(run, api.ServeOptions{Listener: o.Redirect, TLS: tls, Handler: a.API, Log: o.Log})
+		})
+	}
+	if o.Demo {
+		if err := a.demo(run); err != nil {
+			return fmt.Errorf("demo data: %w", err)
+		}
+	}
+	if o.Ready != nil {
+		o.Ready()
+	}
+	return g.Wait()
+}

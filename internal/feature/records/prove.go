@@ -1,0 +1,5 @@
+package records
+
+import "strongroom/internal/feature"
+
+func (s *Records) promises() []feature.Promise { return nil }

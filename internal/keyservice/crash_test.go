@@ -1,0 +1,121 @@
+package keyservice
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"strongroom/internal/base/id"
+)
+
+// sweep yields the steps to fail at: all of them in the long suite
+// (STRONGROOM_LONG=1), else a sample that differs from run to run.
+func sweep(steps int) iter.Seq[int] {
+	stride := 9
+	switch {
+	case os.Getenv("STRONGROOM_LONG") != "":
+		stride = 1
+	case testing.Short():
+		stride = 25
+	}
+	return func(yield func(int) bool) {
+		for at := 1 + rand.IntN(stride); at <= steps; at += stride {
+			if !yield(at) {
+				return
+			}
+		}
+	}
+}
+
+// script does everything that changes a store, until it ends or the service
+// is dead. The orgs are given, so that a repeated create meets its first try.
+func (w *world) script(s *service, orgs []id.Org) {
+	for i, org := range orgs {
+		if w.create(s, org) != nil {
+			return
+		}
+		if i == 0 {
+			if w.lease(s, org, firstStep-2) != nil || w.lease(s, org, 1000) != nil || w.lease(s, org, 1000) != nil {
+				return
+			}
+		}
+	}
+	if _, err := s.rotate(context.Background(), struct{}{}); err != nil {
+		return
+	}
+	_ = w.lease(s, orgs[len(orgs)-1], 10)
+}
+
+func TestAKillAtEveryStepLosesNothingAndRepeatsNoLeaf(t *testing.T) {
+	t.Parallel()
+	// How many steps there are, from an empty directory to the end.
+	w := newWorld(t)
+	count := &doom{}
+	o := w.options()
+	o.gate = count.gate
+	s, stop, err := w.boot(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.script(s, []id.Org{id.NewOrg(), id.NewOrg()})
+	w.intact(s)
+	stop()
+	steps := count.n
+	t.Logf("%d steps", steps)
+	if steps < 150 {
+		t.Fatalf("only %d steps pass the gate", steps)
+	}
+	for at := range sweep(steps) {
+		t.Run(fmt.Sprintf("before step %d", at), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			orgs := []id.Org{id.NewOrg(), id.NewOrg()}
+			// Killed once in the work, then once more in the recovery.
+			for _, d := range []*doom{{at: at}, {at: 1 + rand.IntN(60)}} {
+				o := w.options()
+				o.gate = d.gate
+				if s, stop, err := w.boot(o); err == nil {
+					w.script(s, orgs)
+					stop()
+				}
+			}
+			w.with(func(s *service) {
+				w.intact(s)
+				w.script(s, orgs)
+				w.intact(s)
+			})
+			w.with(w.intact)
+		})
+	}
+}
+
+// A step that fails while the service lives on (a full disk, a guardian that
+// hangs up) must leave it able to go on by itself.
+func TestAFailureAtEveryStepIsRecoveredWithoutARestart(t *testing.T) {
+	t.Parallel()
+	for at := range sweep(220) {
+		t.Run(fmt.Sprintf("at step %d", at), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.with(func(*service) {}) // the first start is another test's
+			orgs := []id.Org{id.NewOrg(), id.NewOrg()}
+			d := &doom{at: at}
+			o := w.options()
+			o.gate = d.gate
+			s, stop, err := w.boot(o)
+			if err != nil {
+				return // it failed before it ran
+			}
+			defer stop()
+			w.script(s, orgs)
+			d.mu.Lock()
+			d.at = 0 // what failed works again
+			d.mu.Unlock()
+			w.script(s, orgs)
+			w.intact(s)
+		})
+	}
+}
