@@ -6,10 +6,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -65,10 +67,16 @@ func TestATokenTravelsToATrustedServerOnly(t *testing.T) {
 
 func TestARedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
-	s, c := connect(t)
-	s.Fail(http.StatusTemporaryRedirect)
-	if _, err := c.WhoAmI(t.Context()); client.Status(err) != http.StatusTemporaryRedirect {
-		t.Errorf("got %v", err)
+	reached := false
+	h := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reached = reached || r.URL.Path == "/elsewhere"
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(h.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.Certificate().Raw})
+	c := must(client.New(client.Options{URL: h.URL, CA: ca, Token: client.NewSecret(clienttest.Token)}))(t)
+	if _, err := c.WhoAmI(t.Context()); client.Status(err) != http.StatusTemporaryRedirect || reached {
+		t.Errorf("got %v; it went there: %v", err, reached)
 	}
 }
 

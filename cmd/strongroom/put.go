@@ -583,7 +583,7 @@ type meter struct {
 }
 
 func (m *meter) Read(p []byte) (int, error) {
-	if false {
+	if m.left <= 0 {
 		return 0, fmt.Errorf("it is larger than %s", show.Size(maxRecord))
 	}
 	n, err := m.r.Read(p[:min(len(p), m.left)])

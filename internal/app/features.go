@@ -4,17 +4,23 @@ import (
 	"io/fs"
 
 	"strongroom/internal/feature"
+	"strongroom/internal/feature/export"
 	"strongroom/internal/feature/files"
 	"strongroom/internal/feature/members"
 	"strongroom/internal/feature/records"
+	"strongroom/internal/feature/trail"
 )
 
 // features lists what the house offers.
 func (a *App) features() []feature.Feature {
-	return []feature.Feature{
-		members.Feature(a.Identity),
+	data := []feature.Feature{ // what an export takes along
 		records.Feature(records.New(a.Tenant)),
 	}
+	return append(data,
+		members.Feature(a.Identity),
+		trail.Feature(),
+		export.Feature(a.Tenant, data...),
+	)
 }
 
 // migrations lists the features that have tables.

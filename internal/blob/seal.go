@@ -143,28 +143,28 @@ func (s *Sealer) Write(p []byte) (int, error) {
 }
 
 // ReadFrom implements io.ReaderFrom: whole packages are sealed from the buffer
-// that r reads into.
-func (s *Sealer) ReadFrom(r io.Reader) (int64, error) {
+// that r reads into. Only io.EOF ends it well: a body that broke off
+// (io.ErrUnexpectedEOF) is an error like any other.
+func (s *Sealer) ReadFrom(r io.Reader) (total int64, err error) {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
-	var total int64
-	for {
-		n, err := io.ReadFull(r, buf[:])
-		if n > 0 {
-			m, werr := s.Write(buf[:n])
-			total += int64(m)
-			if werr != nil {
-				return total, werr
-			}
+	for err != io.EOF {
+		n := 0
+		for n < bufferSize && err == nil {
+			var m int
+			m, err = r.Read(buf[n:])
+			n += m
 		}
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
-			return total, nil
-		default:
+		m, werr := s.Write(buf[:n])
+		total += int64(m)
+		switch {
+		case werr != nil:
+			return total, werr
+		case err != nil && err != io.EOF:
 			return total, err
 		}
 	}
+	return total, nil
 }
 
 // Size is the number of plaintext bytes written so far.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"testing/iotest"
 
 	"github.com/minio/sio"
 	"pgregory.net/rapid"
@@ -279,6 +280,34 @@ func TestSizesThatNoObjectHasAreRefused(t *testing.T) {
 		t.Errorf("the largest size: %d, %v", n, err)
 	} else if back, err := PlainSize(n); err != nil || back != MaxSize {
 		t.Errorf("the largest size comes back as %d, %v", back, err)
+	}
+}
+
+func TestABodyThatBreaksOffIsNotTakenForAWholeOne(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 10, bufferSize, bufferSize + 10} {
+		w, err := SealWriter(io.Discard, newKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := io.MultiReader(bytes.NewReader(make([]byte, n)), iotest.ErrReader(io.ErrUnexpectedEOF))
+		if got, err := w.ReadFrom(body); err != io.ErrUnexpectedEOF || got != int64(n) {
+			t.Errorf("%d bytes and a break: %d, %v", n, got, err)
+		}
+		var out bytes.Buffer
+		key := newKey()
+		if w, err = SealWriter(&out, key); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := w.ReadFrom(iotest.DataErrReader(iotest.HalfReader(bytes.NewReader(make([]byte, n))))); err != nil || got != int64(n) {
+			t.Errorf("%d bytes in halves: %d, %v", n, got, err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := opened(key, out.Bytes()); err != nil || len(got) != n {
+			t.Errorf("%d bytes came back as %d, %v", n, len(got), err)
+		}
 	}
 }
 

@@ -63,10 +63,18 @@ func TestAKeyIsShownOnceAndDoesWhatItsScopesSay(t *testing.T) {
 		t.Errorf("within its scope: %v", err)
 	}
 
+	// Scopes that no key may carry are not believed, whatever the row says.
+	w.pastTriggers(t, `UPDATE platform.api_key SET scopes = '{record.create,member.add,key.create}', roles = '{scientist,org_admin}' WHERE id = $1`, key.ID.UUID())
+	forged, err := w.another(t).Identify(t.Context(), token)
+	if err != nil || !forged.May(f.org.ID, policy.RecordCreate) || forged.May(f.org.ID, policy.MemberAdd) || forged.May(f.org.ID, policy.KeyCreate) {
+		t.Errorf("a key with scopes for people only manages people: %v", err)
+	}
+	w.pastTriggers(t, `UPDATE platform.api_key SET scopes = '{record.create,org.read}', roles = '{scientist}' WHERE id = $1`, key.ID.UUID())
+
 	r = f.as(alan)
 	list, _, _, err := w.Keys(t.Context(), r, 50, "")
 	if err != nil || len(list) != 1 || list[0].Name != "robot" || list[0].LastUsedAt == nil || list[0].RevokedAt != nil ||
-		!slices.Equal(list[0].Scopes, key.Scopes) {
+		!slices.Equal(list[0].Scopes, key.Scopes) || !slices.Equal(list[0].Roles, key.Roles) {
 		t.Errorf("listed %+v, %v", list, err)
 	}
 	testkit.WantEvents(t, w.doors, f.org.ID, r.ID, testkit.Event{Action: policy.KeyList, Outcome: audit.Done, Targets: []string{key.ID.String()}})

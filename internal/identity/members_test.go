@@ -172,6 +172,15 @@ func TestAnAccountJoinsAnotherOrganizationOnlyByItsHoldersCode(t *testing.T) {
 	_, _, err = w.AddMember(t.Context(), f.as(f.owner), identity.NewMember{JoinCode: stranger, Roles: []policy.Role{policy.Analyst}})
 	wantKind(t, err, fault.Invalid, "the code of somebody who does not exist")
 
+	blocked := w.add(t, other, "Eve", policy.Analyst)
+	theirs, _, err := w.MakeJoinCode(t.Context(), platform.Request{Actor: blocked.actor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.disable(t, blocked.id)
+	_, _, err = w.AddMember(t.Context(), f.as(f.owner), identity.NewMember{JoinCode: theirs.Code, Roles: []policy.Role{policy.Analyst}})
+	wantKind(t, err, fault.Invalid, "the code of somebody disabled")
+
 	m, _, err := w.AddMember(t.Context(), f.as(f.owner), identity.NewMember{JoinCode: code.Code, Roles: []policy.Role{policy.Analyst}})
 	if err != nil || m.ID != other.owner.id || m.Email != other.owner.person.Address {
 		t.Fatalf("by code: %+v, %v", m, err)

@@ -20,10 +20,6 @@ FROM platform.person WHERE id = $1`)
 	// wait for each other.
 	sqlPersonVersion = platform.Lit(`SELECT version, state FROM platform.person WHERE id = $1 FOR SHARE`)
 
-	sqlLockPerson = platform.Lit(`
-SELECT id, email_token, leaf, version, profile, password, platform_roles, state
-FROM platform.person WHERE id = $1 FOR UPDATE`)
-
 	sqlInsertPerson = platform.Lit(`
 INSERT INTO platform.person (id, email_token, leaf, version, profile, password, platform_roles, created_at)
 VALUES ($1, $2, $3, 1, $4, $5, $6, $7)`)

@@ -119,3 +119,26 @@ func TestAFailureAtEveryStepIsRecoveredWithoutARestart(t *testing.T) {
 		})
 	}
 }
+
+// Recovery from a loss is itself cut off at every step.
+func TestAKillAtEveryStepOfARecoveryIsRecovered(t *testing.T) {
+	t.Parallel()
+	for at := range sweep(110) {
+		t.Run(fmt.Sprintf("before step %d", at), func(t *testing.T) {
+			t.Parallel()
+			w := populated(t)
+			w.wipe("zone-b")
+			w.stopGuardian(1)
+			w.wipe("guardian-b")
+			w.startGuardian(1)
+			d := &doom{at: at}
+			o := w.options()
+			o.gate = d.gate
+			if s, stop, err := w.boot(o); err == nil {
+				_ = w.create(s, id.NewOrg())
+				stop()
+			}
+			w.with(w.intact)
+		})
+	}
+}

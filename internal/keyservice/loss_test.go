@@ -340,7 +340,6 @@ func TestDamageInBothZonesIsRefusedOrNamed(t *testing.T) {
 	for pattern, sentence := range map[string]string{
 		"root.*": "no zone holds a whole root",
 		"page.*": "is damaged in both zones",
-		"zone":   "the file zone is damaged",
 	} {
 		w := populated(t)
 		for _, z := range []string{"zone-a", "zone-b"} {
@@ -380,6 +379,29 @@ func TestDamageInBothZonesIsRefusedOrNamed(t *testing.T) {
 	})
 	if !w.logs.has(victim.String()) {
 		t.Error("the log does not name the organization")
+	}
+}
+
+func TestADamagedMarkerIsWrittenAnewWhereTheRootsOpen(t *testing.T) {
+	t.Parallel()
+	w := populated(t)
+	w.flip("zone-a/zone", 1, 2)
+	w.flip("zone-b/zone", 1, 3)
+	w.with(w.intact)
+	if !w.logs.has("marker") {
+		t.Error("the damage was silent")
+	}
+	w.flip("zone-b/zone", 1, 2)
+	for _, f := range w.files("zone-b", "root.*") {
+		w.flip(f, 1, 2) // nothing says any more that this is ours
+	}
+	s, stop, err := w.boot(w.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if err := w.create(s, id.NewOrg()); !wire.Is(err, wire.Unavailable) || !strings.Contains(err.Error(), "the file zone is damaged") {
+		t.Errorf("a write said %v", err)
 	}
 }
 

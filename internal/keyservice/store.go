@@ -201,8 +201,9 @@ func (s *store) survey(z *zone, lead *sight) *survey {
 	if v.err = z.open(); v.err != nil {
 		return v
 	}
-	if v.store, v.marked, v.err = z.marker(); v.err != nil {
-		return v
+	var markerErr error
+	if v.store, v.marked, markerErr = z.marker(); markerErr != nil {
+		s.log.Error("the marker of a zone cannot be read", "zone", z.name, "error", markerErr)
 	}
 	if v.have, v.err = z.list(); v.err != nil || lead == nil {
 		return v
@@ -229,7 +230,11 @@ func (s *store) survey(z *zone, lead *sight) *survey {
 		s.log.Error("a root cannot be opened", "zone", z.name, "file", f.name(), "error", err)
 		v.bad = append(v.bad, f)
 	}
-	if len(v.roots) == 0 && len(v.bad) > 0 && !v.marked {
+	switch {
+	case len(v.roots) > 0 || v.marked: // it is ours, or says whose it is
+	case markerErr != nil:
+		v.err = markerErr
+	case len(v.bad) > 0:
 		v.err = fmt.Errorf("zone %s holds roots that the guardians' key does not open and no marker: it is damaged or another installation's, and is left alone", z.name)
 	}
 	return v
@@ -509,7 +514,7 @@ func (s *store) reconcile(ctx context.Context, w *ward, seen, lead *sight, st *s
 	switch {
 	case seen.count == st.count:
 		return nil
-	case seen.Current == nil || seen.count.Root == st.root.previous && seen.count.Revision < st.count.Revision:
+	case seen.count == (guardian.Count{}) || seen.count.Root == st.root.previous && seen.count.Revision < st.count.Revision:
 		// Enrolled just now, or the count of this revision did not reach it.
 		return w.advance(ctx, seen.count, st.count)
 	}
@@ -620,7 +625,8 @@ func (s *store) takeOver(ctx context.Context) error {
 	d.root.fence++
 	// Guardians that counted more leases than the root knows (it was restored)
 	// bound what any one organization may have used since: skip that far.
-	if skip := d.base.count.Leases - d.root.leases; skip > 0 {
+	if known := d.root.leases; d.base.count.Leases > known {
+		skip := d.base.count.Leases - known
 		s.log.Warn("leaves are skipped that may have been used after the restored revision", "leaves", skip)
 		d.root.leases += skip
 		for _, es := range d.base.entries {

@@ -2,7 +2,6 @@ package keyservice
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -304,8 +303,6 @@ func (w *world) flip(name string, part, of int) {
 		w.t.Fatal(err)
 	}
 }
-
-func nonce() (h wire.Hash) { _, _ = rand.Read(h[:]); return h }
 
 var discard = slog.New(slog.DiscardHandler)
 

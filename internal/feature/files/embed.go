@@ -1,5 +1,3 @@
-// Package files keeps an organization's files: the bytes are sealed objects,
-// and these tables hold their versions and their sealed names.
 package files
 
 import "embed"

@@ -100,9 +100,9 @@ func request(r tenant.Request) platform.Request {
 
 type none struct{}
 
-// OrgPath, MemberPath and KeyPath are the path parameters. The edge has read
-// the organization already.
+// The path parameters. The edge has read the organization already.
 type (
+	// OrgPath names an organization.
 	OrgPath struct {
 		Org id.Org `path:"org" doc:"The organization."`
 	}

@@ -58,7 +58,7 @@ func build(d *testkit.Doors) (*house, error) {
 		return nil, err
 	}
 	s, err := identity.New(identity.Options{Store: d.Platform, Passwords: identity.NewPasswords(identity.PasswordOptions{Wait: time.Minute}),
-		Founding: &identity.Founding{KeysOf: d.Keys, CreateKeys: func(context.Context, id.Org) error { return nil }, CreatePlace: p.CreateOrg}})
+		Founding: &identity.Founding{KeysOf: d.Keys, CreateKeys: d.CreateOrg, CreatePlace: p.CreateOrg}})
 	if err != nil {
 		return nil, err
 	}

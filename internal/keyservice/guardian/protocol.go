@@ -14,10 +14,11 @@ import (
 	"strongroom/internal/keyservice/internal/wire"
 )
 
-// Hash and Key are the 32-byte values of the protocol; Key never prints.
 type (
+	// Hash is a SHA-256 value.
 	Hash = wire.Hash
-	Key  = wire.Key
+	// Key is 32 secret bytes, which never print.
+	Key = wire.Key
 )
 
 // Ledger is the head of the deletion ledger that an epoch's root is bound to.

@@ -186,7 +186,7 @@ func (p *Pending) Lost() {
 func (p *Pending) Exists(ctx context.Context) (bool, error) {
 	var found bool
 	err := p.l.pool.Raw().QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.pending WHERE event_id = $1 AND NOT void)
- OR EXISTS (SELECT FROM audit.event e JOIN audit.head h ON h.org_id = e.org_id WHERE e.org_id = $2 AND e.idx >= h.next - 100000 AND e.event_id = $1)`, p.r.event.UUID(), p.r.org.UUID()).Scan(&found)
+ OR EXISTS (SELECT FROM audit.event e WHERE e.org_id = $2 AND e.event_id = $1 AND e.idx >= (SELECT coalesce(max(m.idx), 0) FROM audit.event m WHERE m.org_id = $2) - 100000)`, p.r.event.UUID(), p.r.org.UUID()).Scan(&found)
 	return found, err
 }
 
@@ -330,17 +330,15 @@ func (l *Log) write(ctx context.Context, batch []waiting) error {
 }
 
 // insertPlaced gives events their places and stores them in one statement. It
-// stores nothing where the lease has gone to another process.
-const insertPlaced = `WITH heads AS (
-  UPDATE audit.head h SET next = h.next + c.total
-  FROM unnest($1::uuid[], $2::bigint[]) AS c(org_id, total), audit.leader l
-  WHERE h.org_id = c.org_id AND l.holder = $3 AND l.fence = $4 AND l.expires_at > clock_timestamp()
-  RETURNING h.org_id, h.next - c.total AS start
-)
-INSERT INTO audit.event (org_id, idx, event_id, leaf, body, openings)
-SELECT h.org_id, h.start + i.k, i.event_id, i.leaf, i.body, i.openings
-FROM unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::bytea[], $9::bytea[], $10::bytea[]) AS i(org_id, k, event_id, leaf, body, openings)
-JOIN heads h ON h.org_id = i.org_id`
+// stores nothing where the lease has gone to another process; were two to write
+// at once all the same, the primary key (org_id, idx) would stop one of them.
+const insertPlaced = `INSERT INTO audit.event (org_id, idx, event_id, leaf, body, openings)
+SELECT i.org_id, h.start + i.k, i.event_id, i.leaf, i.body, i.openings
+FROM unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[], $8::bytea[]) AS i(org_id, k, event_id, leaf, body, openings)
+JOIN (SELECT o.org_id, (SELECT coalesce(max(e.idx) + 1, 0) FROM audit.event e WHERE e.org_id = o.org_id) AS start FROM unnest($9::uuid[]) AS o(org_id)) h
+  ON h.org_id = i.org_id
+WHERE EXISTS (SELECT FROM audit.leader l WHERE l.holder = $1 AND l.fence = $2 AND l.expires_at > clock_timestamp())
+ AND NOT EXISTS (SELECT FROM audit.pending)`
 
 // place writes a batch as the leader. The sequencer of this process waits
 // meanwhile, so that the two never lock heads in different orders.
@@ -365,12 +363,13 @@ func (l *Log) place(ctx context.Context, batch []waiting, fence int64) (bool, er
 	}
 	l.placing.Lock()
 	defer l.placing.Unlock()
-	tag, err := l.exec(ctx, "insert_placed", insertPlaced, heads, totals, [16]byte(l.chain.server.UUID()), fence, orgs, ks, events, leaves, bodies, openings)
+	tag, err := l.exec(ctx, "insert_placed", insertPlaced, [16]byte(l.chain.server.UUID()), fence, orgs, ks, events, leaves, bodies, openings, heads)
 	switch {
 	case err != nil:
 		return false, err
 	case tag == 0:
-		l.fence.CompareAndSwap(fence, 0)
+		// The lease has gone, or changes wait to be sequenced: these events
+		// queue behind them, as what came first stands first in the log.
 		return false, nil
 	case tag != int64(n):
 		return true, fmt.Errorf("audit: %d of %d events belong to an organization without a log", int64(n)-tag, n)

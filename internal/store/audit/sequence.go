@@ -99,12 +99,11 @@ const sequenceSQL = `WITH taken AS (
   DELETE FROM audit.pending WHERE ctid = ANY (ARRAY(SELECT ctid FROM audit.pending LIMIT $1))
   RETURNING org_id, event_id, server, seq, chain, leaf, body, openings, void
 ), numbered AS (
-  SELECT *, row_number() OVER (PARTITION BY org_id ORDER BY event_id) AS n, count(*) OVER (PARTITION BY org_id) AS total
+  SELECT *, row_number() OVER (PARTITION BY org_id ORDER BY event_id) AS n
   FROM taken WHERE NOT void
 ), heads AS (
-  UPDATE audit.head h SET next = h.next + t.total
-  FROM (SELECT DISTINCT org_id, total FROM numbered) t WHERE h.org_id = t.org_id
-  RETURNING h.org_id, h.next - t.total AS start
+  SELECT h.org_id, (SELECT coalesce(max(e.idx) + 1, 0) FROM audit.event e WHERE e.org_id = h.org_id) AS start
+  FROM audit.head h WHERE h.org_id IN (SELECT DISTINCT t.org_id FROM numbered t)
 ), placed AS (
   INSERT INTO audit.event (org_id, idx, event_id, leaf, body, openings)
   SELECT n.org_id, h.start + n.n - 1, n.event_id, n.leaf, n.body, n.openings

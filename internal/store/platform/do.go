@@ -125,7 +125,7 @@ func Do[T any](ctx context.Context, s *Store, r Request, fn func(context.Context
 }
 
 func (s *Store) work(r Request) unit.Work {
-	w := unit.Work{Host: s.host, Pool: s.pool, Role: "none", SearchPath: "pg_catalog", Org: r.Org, Actor: r.Actor, Action: r.Action,
+	w := unit.Work{Host: s.host, Pool: s.pool, Role: "none", SearchPath: "pg_catalog, pg_temp", Org: r.Org, Actor: r.Actor, Action: r.Action,
 		Purpose: "service", Request: r.ID, Client: r.Client, Read: policy.IsRead(r.Action), Logs: []id.Org{id.Installation}}
 	if w.Request.IsZero() {
 		w.Request = id.NewRequest()

@@ -222,7 +222,7 @@ func newHouse(t testing.TB, more ...feature.Op) *house {
 				ran(in)
 				return feature.NoContent{}, receipt(), nil
 			}),
-		feature.HandlePlatform(with(meta("sign-in", "POST", "/v1/sessions", policy.SessionCreate), func(m *feature.Meta) { m.Status = 201 }),
+		feature.HandlePlatform(with(meta("sign-in", "POST", "/v1/sessions", policy.SessionCreate), func(m *feature.Meta) { m.Status = 201; m.MaxBody = 16 << 10 }),
 			func(_ context.Context, _ *platform.Tx, in struct {
 				Body struct {
 					Email    string `json:"email"`
@@ -403,6 +403,8 @@ func TestVerbsAndResourcesAreToldApart(t *testing.T) {
 		"POST " + recordsPath + "/" + rec + "/:restore":  404,
 		"POST " + recordsPath + "/" + rec + ":erase":     404,
 		"GET " + recordsPath + "/" + rec + ":restore":    405,
+		"PUT " + recordsPath + ":bulk":                   405,
+		"GET " + recordsPath + ":erase":                  404,
 		"POST " + recordsPath + "/" + rec + "/restore":   404,
 		"POST " + recordsPath + "/" + rec + ":restore:x": 404,
 		"GET " + recordsPath + "/" + rec + ":":           404,

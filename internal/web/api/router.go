@@ -60,18 +60,14 @@ func (rt *router) find(r *http.Request) (*route, *http.Request, error) {
 	}
 	probe := r.Clone(r.Context())
 	probe.URL.Path, probe.URL.RawPath, probe.Host = p, "", ""
-	if _, pattern := rt.mux.Handler(probe); pattern != "" {
-		found := rt.routes[pattern]
-		if found == nil {
-			return nil, r, errNoRoute
-		}
+	if found, pattern := rt.match(probe); found != nil {
 		fill(r, pattern, p)
 		return found, r, nil
 	}
 	var allow []string
 	for _, m := range rt.methods {
 		probe.Method = m
-		if _, pattern := rt.mux.Handler(probe); pattern != "" {
+		if found, _ := rt.match(probe); found != nil {
 			allow = append(allow, m)
 			if m == http.MethodGet {
 				allow = append(allow, http.MethodHead)
@@ -82,6 +78,16 @@ func (rt *router) find(r *http.Request) (*route, *http.Request, error) {
 		return nil, r, notAllowed(strings.Join(allow, ", "))
 	}
 	return nil, r, errNoRoute
+}
+
+// match asks the mux. A verb is no identifier: it does not fill a wildcard.
+func (rt *router) match(probe *http.Request) (*route, string) {
+	_, pattern := rt.mux.Handler(probe)
+	verb := strings.Contains(probe.URL.Path, "/:")
+	if verb && strings.HasSuffix(pattern, "}") {
+		return nil, ""
+	}
+	return rt.routes[pattern], pattern
 }
 
 // fill sets the path values that pattern finds in p: both have the same
@@ -105,7 +111,7 @@ func plainPath(p string) (string, bool) {
 	if len(p) > maxPath || !strings.HasPrefix(p, "/") {
 		return "", false
 	}
-	if strings.Trim(p, plain) != "" {
+	if strings.Trim(p, plain) != "" { // what stops the trimming is not plain
 		return "", false
 	}
 	if p == "/" {

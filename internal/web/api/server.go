@@ -85,7 +85,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		o.Log.Warn("requests were still under way at the end of the grace period")
 	}
 	for ; running > 0; running-- {
-		_ = <-ended // says that it was shut down
+		o.Log.Debug("stopped", "cause", describe(<-ended))
 	}
 	both.wait()
 	if err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {

@@ -74,13 +74,14 @@ func TestTheFileIsForItsOwnerOnly(t *testing.T) {
 func TestABadFileIsRefusedWithoutShowingIt(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"not TOML": "[profiles.x]\ntoken = sr_ses_hidden\n", "an unknown key": "[profiles.x]\ntoken = \"sr_ses_hidden\"\nfoo = 1\n", "a wrong type": "[profiles.x]\ntoken = [\"sr_ses_hidden\"]\n",
+		"a number out of range": "[profiles.x]\ntoken = 11112222333344445555666\n",
+		"not TOML":              "[profiles.x]\ntoken = sr_ses_hidden\n", "an unknown key": "[profiles.x]\ntoken = \"sr_ses_hidden\"\nfoo = 1\n", "a wrong type": "[profiles.x]\ntoken = [\"sr_ses_hidden\"]\n",
 	} {
 		path := filepath.Join(t.TempDir(), "c.toml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(path); err == nil || strings.Contains(err.Error(), "hidden") {
+		if _, err := Load(path); err == nil || strings.Contains(err.Error(), "hidden") || strings.Contains(err.Error(), "1111") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

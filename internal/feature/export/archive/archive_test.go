@@ -160,6 +160,55 @@ func TestAnArchiveHoldsEveryByteAndVerifies(t *testing.T) {
 	}
 }
 
+func TestEntriesOfUnknownSizeAndGridsVerifyToo(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := New(&out, made)
+	for _, name := range []string{"r/records.ndjson", "r/schema.json", "f/frame.tiff", "e/empty.ndjson"} {
+		w, err := a.Entry(name, made, nil)
+		must(t, err)
+		if name[0] != 'e' {
+			for range 3 {
+				_, err = io.WriteString(w, "{\"a\":1}\n")
+				must(t, err)
+			}
+		}
+		defer func() {
+			if _, err := w.Write([]byte("x")); err == nil {
+				t.Error("wrote behind the end of an entry")
+			}
+		}()
+	}
+	g, err := a.Grid("r/records.csv", made, []string{"id", "=n", "id"}, nil)
+	must(t, err)
+	must(t, g.Row([]json.RawMessage{json.RawMessage(`"=x"`), json.RawMessage(`-1.50`), nil}))
+	must(t, a.Close())
+	m, err := verify(out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Totals.Records != 3 || m.Totals.Files != 2 || m.Entries[4].Rows != 1 {
+		t.Errorf("%+v", m.Totals)
+	}
+	if got := string(unpack(t, out.Bytes())["r/records.csv"]); got != "id,'=n,id (2)\r\n'=x,-1.50,\r\n" {
+		t.Errorf("%q", got)
+	}
+	if got := SafePath("files/fil_1/../a:b"); got != "files/fil_1/_/a_b" {
+		t.Error(got)
+	}
+	for name, cells := range map[string][]json.RawMessage{"short": nil, "long": make([]json.RawMessage, 2)} {
+		a := New(io.Discard, made)
+		g, err := a.Grid("g", made, []string{"id"}, nil)
+		must(t, err)
+		if g.Row(cells) == nil || a.Close() == nil {
+			t.Errorf("a row that is too %s", name)
+		}
+	}
+	if _, err := New(io.Discard, made).Grid("g", made, nil, nil); err == nil {
+		t.Error("a grid without columns")
+	}
+}
+
 func TestTheSameExportTwiceIsTheSameArchive(t *testing.T) {
 	t.Parallel()
 	records := []string{`{"z":1,"y":2,"x":3,"w":4}`, `{"a":1,"b":2,"c":3,"d":4}`}

@@ -139,3 +139,12 @@ func (n *names) take(name string) error {
 	n.used[k] = true
 	return nil
 }
+
+// SafePath makes every part of a path safe.
+func SafePath(name string) string {
+	parts := strings.Split(name, "/")
+	for i, part := range parts {
+		parts[i] = SafeName(part)
+	}
+	return strings.Join(parts, "/")
+}

@@ -77,42 +77,52 @@ func membersOf(content []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
+var errNoColumn = errors.New("archive: a table needs a column that every row fills")
+
 // Table begins a CSV entry. fixed names the columns that the exporter fills by
 // itself; behind them come the columns of the content.
 func (a *Writer) Table(name string, fixed []string, columns *Columns, about any) (*Table, error) {
 	if len(fixed) == 0 {
-		return nil, a.fail(errors.New("archive: a table needs a column that every row fills"))
+		return nil, a.fail(errNoColumn)
 	}
 	e, err := a.begin(name, TypeTable, zip.Deflate, a.created, about)
 	if err != nil {
 		return nil, err
 	}
 	t := &Table{a: a, e: e, fixed: len(fixed), members: columns.list()}
-	used := map[string]bool{}
-	column := func(c Column) {
-		// Headers are unique, also where content has a member named as one of ours.
-		header := c.Header
-		for i := 2; used[header]; i++ {
-			header = c.Header + " (" + strconv.Itoa(i) + ")"
-		}
-		used[header], c.Header = true, header
-		e.Columns = append(e.Columns, c)
-		t.cell(guard(header), header == "")
-	}
-	for _, name := range fixed {
-		column(Column{Header: name})
-	}
+	used := t.header(fixed)
 	for _, name := range t.members {
-		column(Column{Header: name, Member: name})
+		t.column(used, Column{Header: name, Member: name})
 	}
 	if columns.rest {
 		t.rest = true
-		column(Column{Header: "(rest)", Rest: true})
+		t.column(used, Column{Header: "(rest)", Rest: true})
 	}
 	if err := t.line(); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// header writes the headers of columns that are no members.
+func (t *Table) header(names []string) (used map[string]bool) {
+	used = map[string]bool{}
+	for _, name := range names {
+		t.column(used, Column{Header: name})
+	}
+	return used
+}
+
+// column writes one header. Headers are unique, also where content has a
+// member named as one of ours.
+func (t *Table) column(used map[string]bool, c Column) {
+	header := c.Header
+	for i := 2; used[header]; i++ {
+		header = c.Header + " (" + strconv.Itoa(i) + ")"
+	}
+	used[header], c.Header = true, header
+	t.e.Columns = append(t.e.Columns, c)
+	t.cell(guard(header), header == "")
 }
 
 // Table is a CSV entry.

@@ -249,7 +249,9 @@ func Serve(ctx context.Context, l net.Listener, uids []uint32, h http.Handler, l
 	if err := srv.Shutdown(end); err != nil {
 		srv.Close()
 	}
-	<-done
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

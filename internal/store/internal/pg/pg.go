@@ -15,7 +15,9 @@
 // A connection is never trusted to be as it was left. Every entry sets role,
 // search path, capability and the settings that durability and isolation rest
 // on; statements are prepared under names that nobody can guess or list; and
-// a connection that ends in any state but idle is closed, not handed on.
+// a connection that ends in any state but idle is closed, not handed on. A
+// session that is over gives nothing more, not to a goroutine that was left
+// behind either: the connection may be serving somebody else.
 package pg
 
 import (
@@ -25,6 +27,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,9 +126,12 @@ const (
 	// and never off again.
 	enterRead = `SELECT set_config('role', $1, true), set_config('search_path', $2, true), set_config('sr.cap', $3, true),
  set_config('row_security', 'on', true), set_config('statement_timeout', '30000', true), set_config('transaction_read_only', 'on', true)`
-	// The closing statements name all in full. On one search path for all
+	// The closing statements are the login's own: an organization's role may
+	// neither write events and jobs nor call set_config, so that no SQL inside
+	// a request can. They name all in full: on one search path for all
 	// organizations their plans stay valid from one to the next.
-	closingPath = `SELECT set_config('role', $1, true), set_config('search_path', 'pg_catalog, pg_temp', true)`
+	leaveRole   = "SET LOCAL ROLE NONE"
+	closingPath = "SET LOCAL search_path = pg_catalog, pg_temp"
 )
 
 // describe caches what PostgreSQL says of a statement's parameters and
@@ -192,9 +198,38 @@ const maxPrepared = 256
 // ErrLeft reports that a statement ended or broke the transaction it ran in.
 var ErrLeft = errors.New("pg: the statement left its transaction")
 
-// Session is one transaction on one connection, opened lazily. It is used by
-// one goroutine at a time.
+// ErrVerb reports a statement that is no business of a request.
+var ErrVerb = errors.New("pg: not a statement that a request may run")
+
+// errOver reports the use of a session that has ended.
+var errOver = errors.New("pg: the session is over")
+
+// allowed reports whether a request may run sql: SELECT, INSERT, UPDATE,
+// DELETE, MERGE, VALUES or WITH, and nothing before it. PostgreSQL has no
+// privilege for many of the others. EXPLAIN ANALYZE tells how many rows row
+// level security hid, LOCK TABLE stops the whole pool, ALTER ROLE changes what
+// a login begins with, NOTIFY wakes workers, COMMIT AND CHAIN ends a
+// transaction and looks as if it had not, and SET outlasts the request. That
+// only one statement is sent, PostgreSQL sees to.
+func allowed(sql string) bool {
+	sql = strings.TrimLeft(sql, " \t\r\n")
+	end := strings.IndexFunc(sql, func(r rune) bool { return r < 'A' || r > 'z' || r > 'Z' && r < 'a' })
+	if end < 0 || !strings.ContainsRune(" \t\r\n(", rune(sql[end])) || strings.IndexByte(sql, 0) >= 0 {
+		return false
+	}
+	switch strings.ToUpper(sql[:end]) {
+	case "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "WITH":
+		return true
+	}
+	return false
+}
+
+// Session is one transaction on one connection, opened lazily. It may be used
+// by one goroutine at a time; if more than one uses it all the same, they
+// wait, and find it over in the end.
 type Session struct {
+	mu    sync.Mutex // over what follows, its rows included
+	over  bool
 	pool  *Pool
 	entry Entry
 	conn  *pgxpool.Conn
@@ -219,17 +254,21 @@ type Statement struct {
 
 // Exec runs a statement and returns the number of rows it affected.
 func (s *Session) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
-	rows, err := s.Query(ctx, sql, args...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rows, err := s.run(ctx, Statement{sql, args})
 	if err != nil {
 		return 0, err
 	}
-	rows.Close()
-	return rows.tag.RowsAffected(), rows.Err()
+	rows.close()
+	return rows.tag.RowsAffected(), rows.err
 }
 
 // Query runs a statement. The rows must be closed before the session's next
 // statement; reading to the end closes them.
 func (s *Session) Query(ctx context.Context, sql string, args ...any) (*Rows, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.run(ctx, Statement{sql, args})
 }
 
@@ -237,8 +276,11 @@ func (s *Session) Query(ctx context.Context, sql string, args ...any) (*Rows, er
 // statements run before COMMIT in the same transaction. When it returns
 // ErrUnknown, nobody knows yet whether the commit took place.
 func (s *Session) Finish(ctx context.Context, closing ...Statement) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
 	if s.rows != nil {
-		s.rows.Close()
+		s.rows.close()
 	}
 	if !s.begun && len(closing) == 0 {
 		return nil
@@ -268,8 +310,11 @@ var ErrUnknown = errors.New("pg: the outcome of the commit is unknown")
 
 // Abort rolls back, and closes the connection when even that fails.
 func (s *Session) Abort(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
 	if s.rows != nil {
-		s.rows.Close()
+		s.rows.close()
 	}
 	if s.conn == nil {
 		return
@@ -291,6 +336,12 @@ func (s *Session) Abort(ctx context.Context) {
 // Discard closes the connection instead of handing it on: after a panic or a
 // cancellation nobody knows what it would carry along.
 func (s *Session) Discard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	if s.rows != nil {
+		s.rows.done = true
+	}
 	if s.conn == nil {
 		return
 	}
@@ -329,6 +380,9 @@ func (s *Session) release(ctx context.Context) {
 func (s *Session) described(ctx context.Context, sql string) (*pgconn.StatementDescription, error) {
 	if d, ok := describe.Load(sql); ok {
 		return d.(*pgconn.StatementDescription), nil
+	}
+	if !allowed(sql) {
+		return nil, ErrVerb
 	}
 	// The names in sql mean something only inside the organization.
 	c := s.conn.Conn().PgConn()
@@ -439,8 +493,11 @@ func direct(a any) any {
 }
 
 func (s *Session) run(ctx context.Context, st Statement) (*Rows, error) {
+	if s.over {
+		return nil, errOver
+	}
 	if s.rows != nil {
-		s.rows.Close()
+		s.rows.close()
 	}
 	if s.dirty {
 		return nil, ErrLeft
@@ -556,7 +613,7 @@ func (s *Session) finish(ctx context.Context, closing []Statement) error {
 		s.begun = true
 	}
 	if len(closing) > 0 {
-		n += s.queueText(p, closingPath, []byte("none"))
+		n += s.queueText(p, leaveRole) + s.queueText(p, closingPath)
 	}
 	for i, st := range closing {
 		m, err := s.queue(p, st, descriptions[i], "")
@@ -632,18 +689,26 @@ type Rows struct {
 
 // Next moves to the next row.
 func (r *Rows) Next() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
 	if r.done {
 		return false
 	}
 	if r.rows.Next() {
 		return true
 	}
-	r.Close()
+	r.close()
 	return false
 }
 
-// Scan reads the current row.
+// Scan reads the current row. Once the rows are closed there is none: the
+// buffer that it was read into is used again, for another one's rows too.
 func (r *Rows) Scan(dest ...any) error {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if r.done {
+		return errOver
+	}
 	for i, d := range dest {
 		switch v := d.(type) {
 		case *uuid.UUID:
@@ -660,6 +725,12 @@ func (r *Rows) Err() error { return r.err }
 
 // Close reads the rest and leaves the session ready for its next statement.
 func (r *Rows) Close() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.close()
+}
+
+func (r *Rows) close() {
 	if r.done {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,7 +84,7 @@ type Work struct {
 // one, and it cannot commit itself.
 type Unit struct {
 	w        *Work
-	s        *pg.Session
+	s        atomic.Pointer[pg.Session] // nil once the function has returned
 	targets  []id.Ref
 	counts   map[string]int64
 	openings []audit.Opening
@@ -101,18 +102,20 @@ type Job struct {
 
 // Exec runs a statement and returns how many rows it affected.
 func (u *Unit) Exec(ctx context.Context, sql SQL, args ...any) (int64, error) {
-	if u.s == nil {
+	s := u.s.Load()
+	if s == nil {
 		return 0, errClosed
 	}
-	return u.s.Exec(ctx, sql.text, args...)
+	return s.Exec(ctx, sql.text, args...)
 }
 
 // Query runs a statement that returns rows.
 func (u *Unit) Query(ctx context.Context, sql SQL, args ...any) (*pg.Rows, error) {
-	if u.s == nil {
+	s := u.s.Load()
+	if s == nil {
 		return nil, errClosed
 	}
-	return u.s.Query(ctx, sql.text, args...)
+	return s.Query(ctx, sql.text, args...)
 }
 
 // QueryRow runs a statement that returns one row.
@@ -247,13 +250,11 @@ const finishTimeout = 15 * time.Second
 // written.
 func Run[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T, error)) (out T, receipt audit.Receipt, err error) {
 	u := &Unit{w: &w, now: time.Now().UTC().Truncate(time.Microsecond), logs: w.Logs, targets: w.Targets, counts: w.Counts}
-	u.s = w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, ReadOnly: w.Read,
+	session := w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, ReadOnly: w.Read,
 		Capability: func(backend uint32) string {
 			return w.Host.Minter.Mint(w.Org.UUID(), w.Actor.Person().UUID(), backend, time.Now())
 		}})
-	session := u.s
-	out, err = guarded(ctx, u, fn)
-	u.s = nil // the function's grip on the transaction ends here
+	out, err = guarded(ctx, u, session, fn)
 	var zero T
 	if err != nil {
 		session.Abort(ctx)
@@ -274,18 +275,31 @@ func Run[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T,
 	return out, receipt, nil
 }
 
-// guarded calls fn and turns a panic into an error. The connection of a
-// panicked unit is closed: nobody knows what it was in the middle of.
-func guarded[T any](ctx context.Context, u *Unit, fn func(context.Context, *Unit) (T, error)) (out T, err error) {
+// guarded lends the session to fn and turns a panic into an error. The
+// connection of a panicked unit is closed: nobody knows what it was in the
+// middle of.
+func guarded[T any](ctx context.Context, u *Unit, session *pg.Session, fn func(context.Context, *Unit) (T, error)) (out T, err error) {
+	returned := false
+	u.s.Store(session)
 	defer func() {
-		if p := recover(); p != nil {
-			u.s.Discard()
-			// The value of a panic may hold content; its place may not.
-			u.w.Host.Log.Error("store: a request panicked", "request", u.w.Request.String(), "action", string(u.w.Action), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = fault.Wrap(fault.Internal, errors.New("panic"), "internal error")
+		u.s.Store(nil) // the function's grip on the transaction ends here
+		if returned {
+			return
+		}
+		p := recover()
+		session.Discard()
+		// The value of a panic may hold content; its place may not.
+		u.w.Host.Log.Error("store: a request panicked", "request", u.w.Request.String(), "action", string(u.w.Action), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		err = fault.Wrap(fault.Internal, errors.New("panic"), "internal error")
+		if p == nil {
+			// runtime.Goexit: the goroutine ends with this function, and
+			// nobody is left to write the event.
+			_, _ = Record(ctx, u.w, u, err)
 		}
 	}()
-	return fn(ctx, u)
+	out, err = fn(ctx, u)
+	returned = true
+	return out, err
 }
 
 func (u *Unit) entries(err error) []audit.Entry {
@@ -501,12 +515,10 @@ func resolve[T any](ctx context.Context, w *Work, u *Unit, pending []*audit.Pend
 // Peek runs fn in a read-only transaction without an event of its own.
 func Peek[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T, error)) (out T, err error) {
 	u := &Unit{w: &w, now: time.Now().UTC().Truncate(time.Microsecond)}
-	u.s = w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, ReadOnly: true, Capability: func(backend uint32) string {
+	session := w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, ReadOnly: true, Capability: func(backend uint32) string {
 		return w.Host.Minter.Mint(w.Org.UUID(), w.Actor.Person().UUID(), backend, time.Now())
 	}})
-	session := u.s
-	out, err = guarded(ctx, u, fn)
-	u.s = nil
+	out, err = guarded(ctx, u, session, fn)
 	if err == nil {
 		err = session.Finish(ctx)
 	}

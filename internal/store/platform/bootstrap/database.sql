@@ -41,8 +41,10 @@ $catalogs$;
 
 -- Functions by what they would be used for: large objects have no row level
 -- security; advisory locks and sleeps hold a connection or signal through it;
--- statistics, sizes, locks and snapshots tell about the neighbors; the XML
--- family runs SQL from a string; the last ones end other connections.
+-- statistics, sizes, locks and snapshots tell about the neighbors, and so do
+-- those that read the control file or a row's newest place, past row level
+-- security; the XML family runs SQL from a string; set_config outlasts the
+-- request that calls it; the last ones end other connections.
 DO $functions$
 DECLARE
     r record;
@@ -61,6 +63,10 @@ BEGIN
             '|pg_get_replication_slots|pg_last_committed_xact|pg_xact_commit_timestamp.*|pg_current_wal_.*|pg_last_wal_.*'
             '|query_to_xml.*|table_to_xml.*|schema_to_xml.*|database_to_xml.*|cursor_to_xml.*'
             '|ts_stat|ts_rewrite'
+            '|pg_control_.*|pg_xact_status|txid_status|currtid2|pg_sequence_last_value|pg_nextoid'
+            '|pg_logical_.*|pg_(create|copy|drop)_.*slot|pg_replication_slot_advance|pg_import_system_collations'
+            '|pg_read_file_old|pg_rotate_logfile_old|binary_upgrade_.*|pg_extension_config_dump|pg_stop_making_pinned_objects'
+            '|set_config'
             '|pg_cancel_backend|pg_terminate_backend)$')
     LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', r.name);
@@ -68,6 +74,17 @@ BEGIN
     END LOOP;
 END
 $functions$;
+
+-- The doors enter an organization with it, as the login. An organization's role
+-- cannot call it: whatever it could set would be there for the next one.
+DO $doors$
+BEGIN
+    FOR n IN 0..15 LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO %I', 'sr_app_' || lpad(n::text, 2, '0'));
+    END LOOP;
+END
+$doors$;
+GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO sr_platform;
 
 -- River's workers wake each other with it. NOTIFY itself cannot be revoked.
 GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO sr_jobs;

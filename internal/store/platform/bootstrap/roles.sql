@@ -28,8 +28,10 @@ BEGIN
             EXECUTE format('CREATE ROLE %I', login);
         END IF;
         EXECUTE format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT', login);
-        -- pg_temp is named, and last: unnamed, it would come before every
-        -- schema, and a temporary table could shadow a real one.
+        -- Every role may change what its own sessions begin with; whatever it
+        -- was, it goes. pg_temp is named, and last: unnamed, it would come
+        -- before every schema, and a temporary table could shadow a real one.
+        EXECUTE format('ALTER ROLE %I RESET ALL', login);
         EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog, pg_temp', login);
         IF login LIKE 'sr\_app\_%' THEN
             EXECUTE format('GRANT w_pool TO %I', login);

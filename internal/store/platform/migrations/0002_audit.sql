@@ -10,20 +10,23 @@ CREATE TABLE audit.pending (
     org_id   uuid      NOT NULL,
     event_id uuid      NOT NULL,
     server   uuid      NOT NULL,
-    seq      bigint    NOT NULL,
-    chain    bytea     NOT NULL,
-    leaf     bytea     NOT NULL,
+    seq      bigint    NOT NULL CHECK (seq > 0),
+    chain    bytea     NOT NULL CHECK (length(chain) = 32),
+    leaf     bytea     NOT NULL CHECK (length(leaf) = 32),
     body     sr.sealed,
     openings sr.sealed,
     void     boolean   NOT NULL,
     xid      xid8      NOT NULL DEFAULT pg_current_xact_id(),
+    -- A row that audit.event would refuse must not get in: it would keep every
+    -- organization's events from their places.
     CHECK (void OR body IS NOT NULL)
 );
 CREATE INDEX pending_xid_idx ON audit.pending (xid);
 
+-- The organizations that have a log. The end of a log is its highest idx: kept
+-- here it would be a hot row that every event of an organization updates.
 CREATE TABLE audit.head (
-    org_id uuid   PRIMARY KEY, -- references platform.org, see 0003
-    next   bigint NOT NULL DEFAULT 0 CHECK (next >= 0)
+    org_id uuid PRIMARY KEY -- references platform.org, see 0003
 );
 
 -- body is NULL once retention has pruned it; the hash stays.
@@ -67,14 +70,15 @@ CREATE POLICY founding ON audit.head FOR INSERT TO sr_owner WITH CHECK (true);
 GRANT USAGE ON SCHEMA audit TO sr_tenant, sr_audit, sr_platform;
 GRANT SELECT ON audit.head, audit.event TO sr_tenant;
 GRANT SELECT, DELETE, INSERT (org_id, event_id, server, seq, chain, leaf, body, openings, void) ON audit.pending TO sr_audit;
-GRANT SELECT, UPDATE (next) ON audit.head TO sr_audit;
+GRANT SELECT ON audit.head TO sr_audit;
 GRANT SELECT, INSERT ON audit.event TO sr_audit;
 GRANT SELECT, UPDATE (holder, fence, expires_at) ON audit.leader TO sr_audit;
 GRANT SELECT, INSERT, UPDATE ON audit.server_chain TO sr_audit;
 
 -- Writers name every column but xid: whoever could choose it could lend an
--- event to another transaction.
-GRANT INSERT (org_id, event_id, server, seq, chain, leaf, body, openings, void) ON audit.pending TO sr_tenant, sr_platform;
+-- event to another transaction. Organizations' roles are no writers: SQL
+-- inside a request could excuse its changes with an event of its own making.
+GRANT INSERT (org_id, event_id, server, seq, chain, leaf, body, openings, void) ON audit.pending TO sr_platform;
 CREATE POLICY platform ON audit.pending FOR INSERT TO sr_platform
     WITH CHECK (org_id = (SELECT sr.org()) OR (SELECT sr.org()) = (SELECT sr.installation()));
 -- +goose StatementBegin
@@ -84,7 +88,7 @@ DECLARE
 BEGIN
     EXECUTE 'GRANT USAGE ON SCHEMA audit TO ' || logins;
     EXECUTE 'GRANT INSERT (org_id, event_id, server, seq, chain, leaf, body, openings, void) ON audit.pending TO ' || logins;
-    EXECUTE 'CREATE POLICY writing ON audit.pending FOR INSERT TO sr_tenant, ' || logins || ' WITH CHECK (org_id = (SELECT sr.org()))';
+    EXECUTE 'CREATE POLICY writing ON audit.pending FOR INSERT TO ' || logins || ' WITH CHECK (org_id = (SELECT sr.org()))';
 END
 $$;
 -- +goose StatementEnd

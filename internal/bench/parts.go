@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+
+	"strongroom/internal/base/id"
+	"strongroom/internal/base/seal"
+	"strongroom/internal/identity"
+	"strongroom/internal/store/platform"
+)
+
+// door measures a protected, audited create and read against the bare
+// statements, at the door itself: one organization for each connection.
+func (w *world) door(ctx context.Context, b *bench) error {
+	for _, placement := range []string{platform.PlacementSchema, platform.PlacementPooled} {
+		members := make([]*member, connections)
+		for i := range members {
+			var err error
+			if members[i], err = w.organization(ctx, placement, i); err != nil {
+				return err
+			}
+		}
+		var last [connections]atomic.Pointer[uuid.UUID]
+		ratio, own, err := b.pair(func(i int) error { return w.create(ctx, members[i]) }, func(i int) error { return w.rawInsert(ctx, &last[i]) })
+		if err != nil {
+			return err
+		}
+		b.add("create_ratio_"+placement, ratio, "x", ">=0.5")
+		b.add("create_rate_"+placement, own, "1/s", "")
+		if err := w.cost(b, "create_"+placement, func(i int) error { return w.create(ctx, members[i]) }, func(i int) error { return w.rawInsert(ctx, &last[i]) }); err != nil {
+			return err
+		}
+		ratio, own, err = b.pair(func(i int) error { return w.read(ctx, members[i]) }, func(i int) error { return w.rawSelect(ctx, &last[i]) })
+		if err != nil {
+			return err
+		}
+		b.add("read_ratio_"+placement, ratio, "x", ">=0.2")
+		b.add("read_rate_"+placement, own, "1/s", "")
+		if err := w.cost(b, "read_"+placement, func(i int) error { return w.read(ctx, members[i]) }, func(i int) error { return w.rawSelect(ctx, &last[i]) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// organizations measures what adding an organization takes: keys, place,
+// owner and events, without hashing the owner's password.
+func (w *world) organizations(ctx context.Context, b *bench) error {
+	for _, placement := range []string{platform.PlacementSchema, platform.PlacementPooled} {
+		var took []float64
+		for i := range 15 {
+			// Let the stock fill up again: the figure is for one from stock.
+			time.Sleep(400 * time.Millisecond)
+			start := time.Now()
+			_, _, _, err := w.app.Identity.CreateOrg(ctx, platform.Request{Actor: identity.System(id.NewServer())}, identity.NewOrg{Name: "Bench", Placement: placement,
+				Owner: identity.NewPerson{Address: fmt.Sprintf("owner-%s-%d@bench.example", placement, i), Name: "Owner", Password: seal.Secret{}}})
+			if err != nil {
+				return err
+			}
+			took = append(took, float64(time.Since(start).Microseconds())/1000)
+		}
+		b.add("add_organization_"+placement, median(took), "ms", "<=50")
+	}
+	return nil
+}
+
+func (w *world) http(context.Context, *bench) error   { return nil }
+func (w *world) files(context.Context, *bench) error  { return nil }
+func (w *world) memory(context.Context, *bench) error { return nil }
+
+// many measures the database's CPU for a read among many organizations, each
+// read in turn so that no back-end stays with one.
+func (w *world) many(ctx context.Context, b *bench) error {
+	for _, placement := range []string{platform.PlacementSchema, platform.PlacementPooled} {
+		var members []*member
+		cost := map[int]float64{}
+		for _, n := range []int{10, 1000} {
+			for len(members) < n {
+				m, err := w.organization(ctx, placement, 10_000+len(members))
+				if err != nil {
+					return err
+				}
+				if err := w.create(ctx, m); err != nil {
+					return err
+				}
+				members = append(members, m)
+			}
+			var next atomic.Int64
+			one := func(int) error { return w.read(ctx, members[int(next.Add(1))%n]) }
+			if _, err := rate(3*b.each, one); err != nil {
+				return err
+			}
+			before, calls := w.databaseCPU(), next.Load()
+			if _, err := rate(3*b.each, one); err != nil {
+				return err
+			}
+			cost[n] = (w.databaseCPU() - before) / float64(next.Load()-calls)
+		}
+		target := "<=1.5"
+		if placement == platform.PlacementPooled {
+			target = "<=1.2"
+		}
+		b.add("read_cpu_1000_to_10_"+placement, cost[1000]/cost[10], "x", target)
+	}
+	return nil
+}
+
+// databaseCPU sums the seconds that the cluster's processes have used.
+func (w *world) databaseCPU() (seconds float64) {
+	root := strconv.Itoa(w.cluster.PID())
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range stats {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		text := string(b)
+		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+2:])
+		pid := filepath.Base(filepath.Dir(f))
+		if len(fields) < 2 || fields[1] != root && pid != root {
+			continue
+		}
+		s, err := os.ReadFile(filepath.Join(filepath.Dir(f), "schedstat"))
+		if err != nil {
+			continue
+		}
+		ns, _, _ := strings.Cut(string(s), " ")
+		v, _ := strconv.ParseFloat(ns, 64)
+		seconds += v / 1e9
+	}
+	return seconds
+}
+
+// cost adds what one call takes of the processor on both sides, which a busy
+// machine disturbs less than the rates.
+func (w *world) cost(b *bench, name string, ours, theirs func(int) error) error {
+	for _, side := range []struct {
+		name string
+		f    func(int) error
+	}{{"", ours}, {"raw_", theirs}} {
+		client, database := selfCPU(), w.databaseCPU()
+		start := time.Now()
+		n, err := rate(b.each, side.f)
+		if err != nil {
+			return err
+		}
+		calls := n * time.Since(start).Seconds()
+		b.add("cpu_"+side.name+name+"_server", (selfCPU()-client)/calls*1e6, "µs", "")
+		b.add("cpu_"+side.name+name+"_database", (w.databaseCPU()-database)/calls*1e6, "µs", "")
+	}
+	return nil
+}
+
+func selfCPU() float64 {
+	var r syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return float64(r.Utime.Nano()+r.Stime.Nano()) / 1e9
+}
