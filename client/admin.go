@@ -79,6 +79,13 @@ func (a *Admin) Prove(ctx context.Context, ids ...string) ([]Promise, error) {
 	return out.Promises, err
 }
 
+// Status returns the state of the installation, as the server writes it.
+func (a *Admin) Status(ctx context.Context) (json.RawMessage, error) {
+	var out json.RawMessage
+	_, err := a.c.call(ctx, call{method: http.MethodGet, path: []string{"status"}, out: &out})
+	return out, err
+}
+
 // KeysStatus returns the state of the key service and its guardians, as the
 // server writes it.
 func (a *Admin) KeysStatus(ctx context.Context) (json.RawMessage, error) {

@@ -343,8 +343,8 @@ func ifMatch(version int64) http.Header {
 	return http.Header{"If-Match": {`"` + strconv.FormatInt(version, 10) + `"`}}
 }
 
-// version reads a strong ETag, the integer version; 0: none.
-func version(h http.Header) int64 {
+// versionOf reads a strong ETag, the integer version; 0: none.
+func versionOf(h http.Header) int64 {
 	s, ok := strings.CutPrefix(h.Get("ETag"), `"`)
 	if s, ok2 := strings.CutSuffix(s, `"`); ok && ok2 {
 		if v, err := strconv.ParseInt(s, 10, 64); err == nil && v > 0 {

@@ -69,7 +69,11 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	reached := false
 	h := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		reached = reached || r.URL.Path == "/elsewhere"
+		if r.URL.Path == "/elsewhere" {
+			reached = true
+			_, _ = io.WriteString(w, "{}")
+			return
+		}
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 	}))
 	t.Cleanup(h.Close)
@@ -215,6 +219,35 @@ func TestALostAnswerDoesNotCreateTwice(t *testing.T) {
 	}
 }
 
+func TestALostAnswerDoesNotStoreAFileTwice(t *testing.T) {
+	t.Parallel()
+	s, c := connect(t)
+	s.DropAnswers(1)
+	must(c.UploadFile(t.Context(), org, client.Upload{Name: "x", Size: 5, Body: strings.NewReader("bytes")}))(t)
+	if n := len(must(c.ListFiles(t.Context(), org, client.List{}))(t).Items); n != 1 {
+		t.Errorf("%d files", n)
+	}
+	// A body that cannot be read again is not.
+	s.DropAnswers(1)
+	if _, err := c.UploadFile(t.Context(), org, client.Upload{Name: "y", Size: 5, Body: io.LimitReader(strings.NewReader("bytes"), 5)}); err == nil {
+		t.Error("it was sent again, from nothing")
+	}
+}
+
+func TestAReplacedFileKeepsWhatIsNotSaid(t *testing.T) {
+	t.Parallel()
+	s, c := connect(t)
+	f := must(c.UploadFile(t.Context(), org, client.Upload{Name: "x.tif", MediaType: "image/tiff", Size: 5, Body: strings.NewReader("bytes")}))(t)
+	f = must(c.ReplaceFile(t.Context(), org, f.ID, 1, client.Upload{Size: 4, Body: strings.NewReader("more")}))(t)
+	if f.Name != "x.tif" || f.MediaType != "image/tiff" || f.Version != 2 || string(s.FileContent(f.ID)) != "more" {
+		t.Errorf("got %+v", f)
+	}
+	h := must(c.ListFileHistory(t.Context(), org, f.ID, client.List{}))(t)
+	if len(h.Items) != 2 || h.Items[0].Version != 2 || h.Items[1].Size != 5 {
+		t.Errorf("history %+v", h.Items)
+	}
+}
+
 func TestOnlySafeRequestsAreRepeated(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -308,7 +341,7 @@ func TestFilesComeBackByteForByte(t *testing.T) {
 		if !bytes.Equal(s.FileContent(f.ID), content) {
 			t.Errorf("%s: other bytes arrived", test.name)
 		}
-		d := must(c.DownloadFile(t.Context(), org, f.ID, client.Range{}))(t)
+		d := must(c.DownloadFile(t.Context(), org, f.ID, 0, client.Range{}))(t)
 		got := must(io.ReadAll(d))(t)
 		if !bytes.Equal(got, content) || d.Name != test.file || d.Size != int64(len(content)) || d.Version != 1 {
 			t.Errorf("%s: %d bytes back, %+v", test.name, len(got), d.Name)
@@ -360,13 +393,13 @@ func TestRanges(t *testing.T) {
 		{client.Range{}, "0123456789"}, {client.Range{Offset: 4}, "456789"}, {client.Range{Offset: 2, Length: 3}, "234"},
 		{client.Range{Length: 1}, "0"}, {client.Range{Offset: -3}, "789"}, {client.Range{Offset: 8, Length: 100}, "89"},
 	} {
-		d := must(c.DownloadFile(t.Context(), org, id, test.r))(t)
+		d := must(c.DownloadFile(t.Context(), org, id, 0, test.r))(t)
 		got := must(io.ReadAll(d))(t)
 		if string(got) != test.want || d.Length != int64(len(test.want)) || d.Size != 10 {
 			t.Errorf("%+v: %q (length %d, size %d)", test.r, got, d.Length, d.Size)
 		}
 	}
-	if _, err := c.DownloadFile(t.Context(), org, id, client.Range{Offset: 10}); client.Status(err) != http.StatusRequestedRangeNotSatisfiable {
+	if _, err := c.DownloadFile(t.Context(), org, id, 0, client.Range{Offset: 10}); client.Status(err) != http.StatusRequestedRangeNotSatisfiable {
 		t.Errorf("a range past the end gave %v", err)
 	}
 }
@@ -379,7 +412,7 @@ func TestADownloadGoesOnWhereItBrokeOff(t *testing.T) {
 		s, c := connect(t)
 		id := s.AddFile("x", content)
 		s.CutContents(100_000, 3)
-		d := must(c.DownloadFile(t.Context(), org, id, r))(t)
+		d := must(c.DownloadFile(t.Context(), org, id, 0, r))(t)
 		got := must(io.ReadAll(d))(t)
 		end := int64(len(content))
 		if r.Length > 0 {
@@ -397,17 +430,29 @@ func TestADownloadGoesOnWhereItBrokeOff(t *testing.T) {
 
 func TestADownloadNeverMixesTwoVersions(t *testing.T) {
 	t.Parallel()
-	s, c := connect(t)
-	id := s.AddFile("x", bytes.Repeat([]byte("a"), 500_000))
-	s.CutContents(100_000, 1)
-	d := must(c.DownloadFile(t.Context(), org, id, client.Range{}))(t)
-	s.ReplaceFile(id, bytes.Repeat([]byte("b"), 500_000))
-	got, err := io.ReadAll(d)
-	if !errors.Is(err, client.ErrChanged) || bytes.ContainsRune(got, 'b') {
-		t.Errorf("read %d bytes, then %v", len(got), err)
-	}
-	if _, err := c.ResumeFile(t.Context(), org, id, 1, client.Range{Offset: 10}); !errors.Is(err, client.ErrChanged) {
-		t.Errorf("resuming an old version gave %v", err)
+	for _, kept := range []bool{true, false} {
+		s, c := connect(t)
+		old := bytes.Repeat([]byte("a"), 500_000)
+		id := s.AddFile("x", old)
+		s.CutContents(100_000, 1)
+		d := must(c.DownloadFile(t.Context(), org, id, 0, client.Range{}))(t)
+		s.ReplaceFile(id, bytes.Repeat([]byte("b"), 500_000))
+		s.ForgetVersions(!kept)
+		got, err := io.ReadAll(d)
+		if kept && (err != nil || !bytes.Equal(got, old)) {
+			t.Errorf("read %d bytes of the old version, then %v", len(got), err)
+		}
+		if !kept && (!errors.Is(err, client.ErrChanged) || bytes.ContainsRune(got, 'b')) {
+			t.Errorf("read %d bytes, then %v", len(got), err)
+		}
+		s.ForgetVersions(false)
+		if _, err := c.ResumeFile(t.Context(), org, id, 1, client.Range{Offset: 10}); !errors.Is(err, client.ErrChanged) {
+			t.Errorf("resuming when another version is the newest gave %v", err)
+		}
+		d = must(c.DownloadFile(t.Context(), org, id, 1, client.Range{Length: 3}))(t)
+		if got := must(io.ReadAll(d))(t); string(got) != "aaa" || d.Version != 1 {
+			t.Errorf("an earlier version is %q", got)
+		}
 	}
 }
 
@@ -417,7 +462,7 @@ func TestADownloadThatNeverMovesEnds(t *testing.T) {
 	c := must(client.New(client.Options{URL: s.URL, CA: s.CA, Token: client.NewSecret(clienttest.Token), Attempts: 2}))(t)
 	id := s.AddFile("x", make([]byte, 1000))
 	s.CutContents(0, 1000)
-	d, err := c.DownloadFile(t.Context(), org, id, client.Range{})
+	d, err := c.DownloadFile(t.Context(), org, id, 0, client.Range{})
 	if err == nil {
 		_, err = io.ReadAll(d)
 	}

@@ -52,7 +52,7 @@ func (c *Client) Export(ctx context.Context, org string, s Scope) (io.ReadCloser
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	header := http.Header{"Accept": {"application/zip"}, "Content-Type": {"application/json"}}
-	res, err := c.send(ctx, http.MethodPost, target, header, bodies(Upload{Body: bytes.NewReader(body), Size: int64(len(body))}), unsent) //nolint:bodyclose // the caller closes the stream
+	res, err := c.send(ctx, http.MethodPost, target, header, bodies(Upload{Body: bytes.NewReader(body), Size: int64(len(body))}), unsent)
 	if err != nil {
 		return nil, err
 	}

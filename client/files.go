@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -33,15 +34,30 @@ func (c *Client) File(ctx context.Context, org, id string) (File, error) {
 	return out, err
 }
 
-// UploadFile stores a file, in constant memory.
+// ListFileHistory returns a page of a file's versions, the newest first.
+func (c *Client) ListFileHistory(ctx context.Context, org, id string, l List) (Page[FileVersion], error) {
+	return page[FileVersion](ctx, c, l, inOrg(org, "files", id, "history")...)
+}
+
+// UploadFile stores a file, in constant memory, once: where the body can be
+// read again, a repetition after a lost answer returns the same file.
 func (c *Client) UploadFile(ctx context.Context, org string, u Upload) (File, error) {
-	return c.upload(ctx, http.MethodPost, inOrg(org, "files"), newKey(), u)
+	rep := unsent
+	if u.Size > 0 { // the server knows a repetition by name, type and length
+		rep = always
+	}
+	if u.MediaType == "" {
+		u.MediaType = "application/octet-stream"
+	}
+	return c.upload(ctx, http.MethodPost, inOrg(org, "files"), newKey(), u, rep)
 }
 
 // ReplaceFile stores a new version of a file's bytes, if version is still the
-// newest.
+// newest. Without a name or media type the file keeps the one it has, and who
+// may see it stays.
 func (c *Client) ReplaceFile(ctx context.Context, org, id string, version int64, u Upload) (File, error) {
-	return c.upload(ctx, http.MethodPut, inOrg(org, "files", id, "content"), ifMatch(version), u)
+	u.Visibility = ""
+	return c.upload(ctx, http.MethodPut, inOrg(org, "files", id, "content"), ifMatch(version), u, unsent)
 }
 
 // DeleteFile moves a file to the trash, if version is still the newest.
@@ -50,7 +66,7 @@ func (c *Client) DeleteFile(ctx context.Context, org, id string, version int64) 
 	return err
 }
 
-func (c *Client) upload(ctx context.Context, method string, path []string, header http.Header, u Upload) (File, error) {
+func (c *Client) upload(ctx context.Context, method string, path []string, header http.Header, u Upload, rep repeat) (File, error) {
 	target, err := c.url(path, "", nil)
 	if err != nil {
 		return File{}, err
@@ -59,7 +75,6 @@ func (c *Client) upload(ctx context.Context, method string, path []string, heade
 		return File{}, errors.New("client: an upload needs a body")
 	}
 	header.Set("Accept", "application/json")
-	header.Set("Content-Type", "application/octet-stream")
 	if u.MediaType != "" {
 		header.Set("Content-Type", u.MediaType)
 	}
@@ -71,7 +86,7 @@ func (c *Client) upload(ctx context.Context, method string, path []string, heade
 	}
 	// Refused before the first byte, rather than after the last.
 	header.Set("Expect", "100-continue")
-	res, err := c.send(ctx, method, target, header, bodies(u), unsent)
+	res, err := c.send(ctx, method, target, header, bodies(u), rep)
 	if err != nil {
 		return File{}, err
 	}
@@ -181,33 +196,46 @@ type Content struct {
 	tries  int
 }
 
-// DownloadFile opens a file, or a range of it. The caller closes it. The
-// context bounds all of the reading.
-func (c *Client) DownloadFile(ctx context.Context, org, id string, r Range) (*Content, error) {
-	return c.download(ctx, org, id, r, 0)
+// DownloadFile opens a file, or a range of it: the newest version for 0, else
+// an earlier one. The caller closes it. The context bounds all of the reading.
+func (c *Client) DownloadFile(ctx context.Context, org, id string, version int64, r Range) (*Content, error) {
+	return c.download(ctx, org, id, version, 0, r)
 }
 
-// ResumeFile opens a range of one version of a file, to go on with a download
-// that broke off. If the version is not the newest any more, it is ErrChanged.
-func (c *Client) ResumeFile(ctx context.Context, org, id string, version int64, r Range) (*Content, error) {
-	return c.download(ctx, org, id, r, version)
+// ResumeFile opens a range of the newest version of a file, to go on with a
+// download that broke off. If newest is not that version any more, it is
+// ErrChanged.
+func (c *Client) ResumeFile(ctx context.Context, org, id string, newest int64, r Range) (*Content, error) {
+	return c.download(ctx, org, id, 0, newest, r)
 }
 
-func (c *Client) download(ctx context.Context, org, id string, r Range, want int64) (*Content, error) {
-	target, err := c.url(inOrg(org, "files", id, "content"), "", nil)
+func (c *Client) download(ctx context.Context, org, id string, version, newest int64, r Range) (*Content, error) {
+	var q url.Values
+	if version > 0 {
+		q = url.Values{"version": {strconv.FormatInt(version, 10)}}
+	}
+	target, err := c.url(inOrg(org, "files", id, "content"), "", q)
 	if err != nil {
 		return nil, err
 	}
 	f := &Content{c: c, ctx: ctx, target: target}
-	if want > 0 {
-		f.etag = fmt.Sprintf(`"%d"`, want)
+	if newest > 0 {
+		f.etag = fmt.Sprintf(`"%d"`, newest)
 	}
-	res, err := f.open(r.header()) //nolint:bodyclose // Content.Close does
+	res, err := f.open(r.header())
 	if err != nil {
 		return nil, err
 	}
-	f.body, f.etag, f.Version = res.Body, res.Header.Get("ETag"), version(res.Header)
+	f.body, f.etag, f.Version = res.Body, res.Header.Get("ETag"), versionOf(res.Header)
 	f.MediaType = res.Header.Get("Content-Type")
+	// Should the connection break, the rest is asked for by its version, which
+	// stays to be had when a newer one comes.
+	if f.Version > 0 {
+		if f.target, err = c.url(inOrg(org, "files", id, "content"), "", url.Values{"version": {strconv.FormatInt(f.Version, 10)}}); err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+	}
 	if _, p, err := mime.ParseMediaType(res.Header.Get("Content-Disposition")); err == nil {
 		f.Name = p["filename"]
 	}
@@ -274,7 +302,7 @@ func (f *Content) Read(p []byte) (int, error) {
 		}
 		_ = f.body.Close()
 		from := f.Offset + f.read
-		res, err := f.open(Range{Offset: from, Length: f.Length - f.read}.header()) //nolint:bodyclose // Content.Close does
+		res, err := f.open(Range{Offset: from, Length: f.Length - f.read}.header())
 		if err != nil {
 			f.body = http.NoBody
 			return 0, err

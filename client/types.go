@@ -141,8 +141,8 @@ type Collection struct {
 // NewCollection declares a collection.
 type NewCollection struct {
 	Kind   string          `json:"kind"`
-	Title  string          `json:"title"`
-	Schema json.RawMessage `json:"schema"`
+	Title  string          `json:"title,omitempty"`
+	Schema json.RawMessage `json:"schema,omitempty"` // empty: any object
 }
 
 // Record is one record. Content keeps the text its author sent: digits of
@@ -162,12 +162,13 @@ type Record struct {
 
 // NewRecord is the content of a record to create or to replace.
 type NewRecord struct {
-	Content    json.RawMessage // a JSON object, kept byte for byte
+	Content    json.RawMessage // a JSON object; numbers keep their digits, members their order
 	Visibility string          // empty: as the server has it
 }
 
-// text writes the content byte for byte as it is: encoding/json would
-// take out its spaces, and what a record holds is the text its author wrote.
+// text writes the content byte for byte as it is, which encoding/json would
+// not: an Idempotency-Key stands for these very bytes, and what becomes of
+// their white space is the server's to say.
 func (n NewRecord) text() ([]byte, error) {
 	if !json.Valid(n.Content) {
 		return nil, errors.New("the content is not JSON")
@@ -225,10 +226,18 @@ type File struct {
 	UpdatedBy  string    `json:"updated_by"`
 }
 
+// FileVersion is one entry of a file's history.
+type FileVersion struct {
+	Version int64     `json:"version"`
+	Size    int64     `json:"size"` // bytes
+	At      time.Time `json:"at"`
+	By      string    `json:"by"`
+}
+
 // Event is an entry of an organization's audit log (event v1). Raw holds the
 // whole of it, with whatever a newer server adds.
 type Event struct {
-	Index   int64     `json:"index"`
+	Index   int64     `json:"idx"` // the place in the organization's log
 	ID      string    `json:"id"`
 	Request string    `json:"request_id"`
 	Time    time.Time `json:"time"`
@@ -243,6 +252,8 @@ type Event struct {
 	Code    string           `json:"code"`
 	Targets []string         `json:"targets"`
 	Counts  map[string]int64 `json:"counts"`
+	Pruned  bool             `json:"pruned"`  // its content is past its retention
+	Damaged bool             `json:"damaged"` // it was changed after it was recorded
 
 	Raw json.RawMessage `json:"-"`
 }

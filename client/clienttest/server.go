@@ -55,7 +55,8 @@ type Server struct {
 	cut      int64 // bytes after which the next contents break off; 0: never
 	cuts     int   // how many contents break off
 
-	slow int64 // bytes a second of contents; 0: as fast as it goes
+	forget bool  // serve the newest version, whichever is asked for
+	slow   int64 // bytes a second of contents; 0: as fast as it goes
 
 	next        int
 	signedOut   bool
@@ -85,7 +86,13 @@ type record struct {
 
 type file struct {
 	object
-	content []byte
+	content  []byte
+	versions [][]byte // by version, from 1
+}
+
+func (f *file) replace(content []byte) {
+	f.content, f.versions = content, append(f.versions, content)
+	f.object["version"], f.object["size"] = len(f.versions), len(content)
 }
 
 // Request is what the server was sent.
@@ -148,6 +155,14 @@ func (s *Server) SlowContents(rate int64) {
 	s.slow = rate
 }
 
+// ForgetVersions makes the server serve the newest version of a file, whichever
+// is asked for.
+func (s *Server) ForgetVersions(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget = yes
+}
+
 // Requests returns what was sent, in order.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
@@ -166,8 +181,7 @@ func (s *Server) AddFile(name string, content []byte) string {
 func (s *Server) ReplaceFile(id string, content []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.files[id]
-	f.content, f.object["version"], f.object["size"] = content, f.object["version"].(int)+1, len(content)
+	s.files[id].replace(content)
 }
 
 // FileContent returns the bytes of a file.
@@ -223,7 +237,7 @@ func (s *Server) id(prefix string) string {
 
 func (s *Server) addFile(name, media string, content []byte) string {
 	id := s.id("fil_")
-	s.files[id] = &file{object{"id": id, "version": 1, "size": len(content), "name": name, "media_type": media, "visibility": "organization", "owner": Person}, content}
+	s.files[id] = &file{object{"id": id, "version": 1, "size": len(content), "name": name, "media_type": media, "visibility": "organization", "owner": Person}, content, [][]byte{content}}
 	s.fileOrder = append(s.fileOrder, id)
 	return id
 }
@@ -634,12 +648,21 @@ func (s *Server) file(r *http.Request, parts []string, body []byte) (answer, err
 		if err != nil || p["filename"] == "" {
 			return answer{}, refuse(http.StatusBadRequest)
 		}
-		id := s.addFile(p["filename"], r.Header.Get("Content-Type"), body)
-		return answer{http.StatusCreated, s.files[id].object}, nil
+		return s.doOnce(r, []byte(p["filename"]), func() answer {
+			id := s.addFile(p["filename"], r.Header.Get("Content-Type"), body)
+			return answer{http.StatusCreated, s.files[id].object}
+		})
 	}
 	f := s.files[parts[1]]
 	if f == nil {
 		return answer{}, refuse(http.StatusNotFound)
+	}
+	if len(parts) == 3 && parts[2] == "history" {
+		var all []object
+		for v := len(f.versions); v > 0; v-- {
+			all = append(all, object{"version": v, "size": len(f.versions[v-1]), "by": Person})
+		}
+		return pageOf(r, all)
 	}
 	if r.Method == http.MethodGet {
 		return answer{body: f.object}, nil
@@ -651,7 +674,10 @@ func (s *Server) file(r *http.Request, parts []string, body []byte) (answer, err
 		delete(s.files, parts[1])
 		return answer{}, nil
 	}
-	f.content, f.object["version"], f.object["size"] = body, f.object["version"].(int)+1, len(body)
+	f.replace(body)
+	if media := r.Header.Get("Content-Type"); media != "" {
+		f.object["media_type"] = media
+	}
 	return answer{body: f.object}, nil
 }
 
@@ -661,7 +687,16 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request, id string) {
 		problem(w, refuse(http.StatusNotFound))
 		return
 	}
-	w.Header().Set("ETag", fmt.Sprintf(`"%d"`, f.object["version"]))
+	content, v := f.content, f.object["version"].(int)
+	if q := r.URL.Query().Get("version"); q != "" && !s.forget {
+		n, err := strconv.Atoi(q)
+		if err != nil || n < 1 || n > len(f.versions) {
+			problem(w, refuse(http.StatusNotFound))
+			return
+		}
+		content, v = f.versions[n-1], n
+	}
+	w.Header().Set("ETag", fmt.Sprintf(`"%d"`, v))
 	w.Header().Set("Content-Type", f.object["media_type"].(string))
 	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.object["name"].(string)}))
 	out := w
@@ -672,7 +707,7 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request, id string) {
 	if s.slow > 0 {
 		out = &slowly{out, s.slow}
 	}
-	http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(f.content))
+	http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(content))
 }
 
 // cutter breaks the connection after so many bytes of body.
@@ -765,6 +800,9 @@ func (s *Server) ServeAdmin(t testing.TB, dir string) {
 			return
 		}
 		_ = json.NewEncoder(w).Encode(object{"promises": out})
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(object{"version": "1", "ready": true})
 	})
 	mux.HandleFunc("GET /keys/status", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(object{"epoch": 3, "guardians": []object{{"zone": "a", "state": "ok"}, {"zone": "b", "state": "gone"}}})

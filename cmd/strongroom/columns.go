@@ -110,6 +110,13 @@ var fileColumns = []show.Column[client.File]{
 	{Name: "NAME", Value: func(f client.File) string { return f.Name }},
 }
 
+var versionColumns = []show.Column[client.FileVersion]{
+	{Name: "VERSION", Value: func(v client.FileVersion) string { return num(v.Version) }},
+	{Name: "SIZE", Value: func(v client.FileVersion) string { return num(v.Size) }},
+	{Name: "AT", Value: func(v client.FileVersion) string { return when(v.At) }},
+	{Name: "BY", Value: func(v client.FileVersion) string { return v.By }},
+}
+
 var refColumns = []show.Column[client.Ref]{
 	{Name: "ID", Value: func(r client.Ref) string { return r.ID }},
 	{Name: "VERSION", Value: func(r client.Ref) string { return num(r.Version) }},
@@ -141,7 +148,12 @@ var eventColumns = []show.Column[client.Event]{
 	}},
 	{Name: "ACTION", Value: func(e client.Event) string { return e.Action }},
 	{Name: "OUTCOME", Value: func(e client.Event) string {
-		if e.Code != "" {
+		switch {
+		case e.Damaged:
+			return "DAMAGED"
+		case e.Pruned:
+			return "pruned"
+		case e.Code != "":
 			return e.Outcome + " (" + e.Code + ")"
 		}
 		return e.Outcome

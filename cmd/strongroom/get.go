@@ -20,6 +20,7 @@ import (
 
 type getFlags struct {
 	kind, out, ranges string
+	version           int64
 	content, force    bool
 }
 
@@ -35,7 +36,8 @@ target appears when it is whole, readable by you alone. A download that breaks o
 it was: by itself, or when the same command is run again.`,
 		Example: `  strongroom get measurements/rec_…
   strongroom get fil_… -o frame-0001.tif
-  strongroom get fil_… --range 0-1023 | xxd`,
+  strongroom get fil_… --range 0-1023 | xxd
+  strongroom get fil_… --version 1 -o before.tif`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -48,6 +50,9 @@ it was: by itself, or when the same command is run again.`,
 			}
 			if f.ranges != "" && !isFile(args[0]) {
 				return usagef("--range is for files")
+			}
+			if f.version < 0 || f.version > 0 && !isFile(args[0]) {
+				return usagef("--version is an earlier version of a file; those of a record are in its history")
 			}
 			if isFile(args[0]) && (f.out == "" || f.out == "-") && a.outTTY && f.ranges == "" {
 				return usagef("a file is not written to a terminal: give -o FILE, or -o - to do it all the same")
@@ -66,7 +71,8 @@ it was: by itself, or when the same command is run again.`,
 	fl.StringVar(&f.kind, "kind", "", "collection of the record")
 	fl.StringVarP(&f.out, "out", "o", "", "file or folder to write to, or - for the standard output")
 	fl.StringVar(&f.ranges, "range", "", "part of a file, in bytes: FIRST-LAST, FIRST- or -COUNT")
-	fl.BoolVar(&f.content, "content", false, "the record's content alone, byte for byte")
+	fl.Int64Var(&f.version, "version", 0, "an earlier version of a file (default: the newest)")
+	fl.BoolVar(&f.content, "content", false, "the record's content alone, as the server has it")
 	fl.BoolVar(&f.force, "force", false, "write over an existing file")
 	return a.inOrg(cmd)
 }
@@ -206,7 +212,7 @@ func finish(tmp *os.File, dest string, force bool, err error) error {
 
 func (a *cli) getFile(ctx context.Context, c *client.Client, org, id string, r client.Range, f getFlags) error {
 	if f.out == "" || f.out == "-" {
-		content, err := c.DownloadFile(ctx, org, id, r)
+		content, err := c.DownloadFile(ctx, org, id, f.version, r)
 		if err != nil {
 			return err
 		}
@@ -216,8 +222,8 @@ func (a *cli) getFile(ctx context.Context, c *client.Client, org, id string, r c
 		_, err = io.Copy(a.out, t.Reader(content))
 		return err
 	}
-	if r != (client.Range{}) {
-		content, err := c.DownloadFile(ctx, org, id, r)
+	if r != (client.Range{}) || f.version > 0 {
+		content, err := c.DownloadFile(ctx, org, id, f.version, r)
 		if err != nil {
 			return err
 		}
@@ -248,7 +254,7 @@ func (a *cli) download(ctx context.Context, c *client.Client, org, id string, f 
 		return err
 	}
 	if content == nil {
-		if content, err = c.DownloadFile(ctx, org, id, client.Range{}); err != nil {
+		if content, err = c.DownloadFile(ctx, org, id, 0, client.Range{}); err != nil {
 			return err
 		}
 	}

@@ -60,9 +60,18 @@ func (a *cli) history() *cobra.Command {
 	var p paging
 	var kind string
 	cmd := &cobra.Command{
-		Use: "history RECORD", Short: "List a record's versions: who, when, what", Args: cobra.ExactArgs(1),
+		Use: "history ID", Short: "List the versions of a record or file: who, when, what", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if isFile(args[0]) {
+				s, org, err := a.enter(ctx)
+				if err != nil {
+					return err
+				}
+				return list(ctx, a, p, versionColumns, func(ctx context.Context, l client.List) (client.Page[client.FileVersion], error) {
+					return s.ListFileHistory(ctx, org, args[0], l)
+				})
+			}
 			r, err := parseRef(args[0], kind)
 			if err != nil {
 				return err

@@ -253,6 +253,15 @@ func TestTheServersNamesAreEscapedInEveryFormat(t *testing.T) {
 	}
 }
 
+func TestErrorsAreEscapedToo(t *testing.T) {
+	t.Parallel()
+	c, _ := signedIn(t)
+	r := c.Run("put", "no\x1b[2Jfile")
+	if r.Code != clitest.Failed || strings.Contains(r.Stderr, "\x1b") || !strings.Contains(r.Stderr, `no\x1b[2Jfile`) {
+		t.Errorf("exit %d: %q", r.Code, r.Stderr)
+	}
+}
+
 func TestBulkRecordsKeepEveryByteAndDigit(t *testing.T) {
 	t.Parallel()
 	c, s := signedIn(t)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,18 +30,39 @@ func (a *cli) pairs(text json.RawMessage) error {
 }
 
 func (a *cli) status() *cobra.Command {
-	return a.remote(&cobra.Command{Use: "status", Short: "Show the state of the installation (role system_admin)", Args: cobra.NoArgs,
+	cmd := a.remote(&cobra.Command{Use: "status", Short: "Show the state of the installation", Args: cobra.NoArgs,
+		Long: `Show the state of the installation: of the server one is signed in to, which takes the role
+system_admin, or with --data of the one on this machine, for whoever may open its data directory.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
+			ask, done, err := a.statusSource()
 			if err != nil {
 				return err
 			}
+			defer done()
 			var text json.RawMessage
-			if err := a.wait("Asking", func() error { text, err = s.Status(cmd.Context()); return err }); err != nil {
+			if err := a.wait("Asking", func() error { text, err = ask(cmd.Context()); return err }); err != nil {
 				return err
 			}
 			return a.pairs(text)
 		}})
+	cmd.Flags().StringVar(&a.dataDir, "data", "", "data directory of the installation on this machine")
+	cmd.MarkFlagsMutuallyExclusive("data", "profile")
+	return cmd
+}
+
+func (a *cli) statusSource() (ask func(context.Context) (json.RawMessage, error), done func(), err error) {
+	if a.dataDir != "" {
+		admin, err := a.admin()
+		if err != nil {
+			return nil, nil, err
+		}
+		return admin.Status, admin.Close, nil
+	}
+	s, err := a.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.Status, s.Close, nil
 }
 
 func (a *cli) keys() *cobra.Command {
@@ -184,23 +206,32 @@ func (a *cli) proofTable(w io.Writer, all []client.Promise) error {
 				broken = append(broken, show.Text(p.ID+"/"+c.Name+": "+c.Evidence))
 			}
 		}
-		fmt.Fprintf(&b, "%s %s", color(p.State, fmt.Sprintf("%-8s", word(p.State))), fmt.Sprintf("%-8s", show.Text(p.ID)))
+		head := show.Text(p.ID)
 		if p.Title != "" {
-			b.WriteString(" " + show.Text(p.Title))
+			head = fmt.Sprintf("%-8s %s", head, show.Short(p.Title, 72))
 		}
-		if len(p.Clauses) > 0 && p.State != client.Kept {
+		fmt.Fprintf(&b, "%s %s", color(p.State, fmt.Sprintf("%-8s", word(p.State))), head)
+		if len(p.Clauses) > 1 && p.State != client.Kept {
 			fmt.Fprintf(&b, " (%d of %d clauses kept)", kept, len(p.Clauses))
 		}
 		b.WriteString("\n")
+		var missing []string
 		for _, c := range p.Clauses {
+			if c.State == client.NotYet {
+				missing = append(missing, show.Text(c.Name))
+				continue
+			}
 			fmt.Fprintf(&b, "         %s %s", color(c.State, fmt.Sprintf("%-8s", word(c.State))), show.Text(c.Name))
 			if c.Evidence != "" {
 				b.WriteString(": " + show.Text(c.Evidence))
 			}
-			if c.CheckedAt != "" && c.State != client.NotYet {
+			if c.CheckedAt != "" {
 				b.WriteString(" [" + show.Text(c.CheckedAt) + "]")
 			}
 			b.WriteString("\n")
+		}
+		if len(missing) > 0 {
+			fmt.Fprintf(&b, "         %s %s\n", color(client.NotYet, fmt.Sprintf("%-8s", word(client.NotYet))), strings.Join(missing, ", "))
 		}
 	}
 	fmt.Fprintf(&b, "\n%d promises: %d kept, %d broken, %d not yet\n", len(all), count[client.Kept], count[client.Broken], count[client.NotYet])

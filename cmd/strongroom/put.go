@@ -72,8 +72,8 @@ With --output json or csv the result is a list, also of one.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.kind, "kind", "", "store records in this collection")
-	fl.StringVar(&f.name, "name", "", "name of the stored file (default: that of FILE, without its folder)")
-	fl.StringVar(&f.mediaType, "type", "", "media type of the file (default: by its name)")
+	fl.StringVar(&f.name, "name", "", "name of the stored file (default: that of FILE, without its folder; with --id: as it is)")
+	fl.StringVar(&f.mediaType, "type", "", "media type of the file (default: by its name; with --id: as it is)")
 	fl.StringVar(&f.visibility, "visibility", "", "organization, or private: for yourself alone")
 	fl.StringVar(&f.id, "id", "", "write a new version of this file or record")
 	fl.Int64Var(&f.version, "version", 0, "the version that --id was read at")
@@ -102,6 +102,8 @@ func (f *putFlags) check(cmd *cobra.Command, args []string) error {
 		return usagef("--id names no file: to write a record, give its --kind too")
 	case f.kind != "" && f.id != "" && !isRecord(f.id):
 		return usagef("--id names no record")
+	case f.kind == "" && f.id != "" && f.visibility != "":
+		return usagef("a new version of a file keeps its visibility")
 	case f.id != "" && f.version < 1:
 		return usagef("--version must be at least 1")
 	case f.id != "" && f.recursive:
@@ -243,6 +245,7 @@ func (a *cli) expand(args []string, recursive bool) ([]string, error) {
 
 func (a *cli) putFile(ctx context.Context, c *client.Client, org, path string, f putFlags, t *show.Task) (client.File, error) {
 	u := client.Upload{Name: f.name, MediaType: f.mediaType, Visibility: f.visibility}
+	replace := f.id != "" // a new version keeps what the flags do not say
 	if path == "-" {
 		u.Body = t.Reader(interruptible(ctx, a.in))
 	} else {
@@ -263,17 +266,17 @@ func (a *cli) putFile(ctx context.Context, c *client.Client, org, path string, f
 			u.Size = info.Size()
 		}
 		u.Body = &countedFile{file, t}
-		if u.Name == "" {
+		if u.Name == "" && !replace {
 			u.Name = filepath.Base(path)
 		}
 	}
 	if !utf8.ValidString(u.Name) {
 		return client.File{}, errors.New("its name is not UTF-8: give one with --name")
 	}
-	if u.MediaType == "" {
+	if u.MediaType == "" && !replace {
 		u.MediaType = mediaType(u.Name)
 	}
-	if f.id != "" {
+	if replace {
 		return c.ReplaceFile(ctx, org, f.id, f.version, u)
 	}
 	return c.UploadFile(ctx, org, u)

@@ -68,6 +68,8 @@ type App struct {
 	canaries    canaries
 	jobs        *jobs
 	server      id.Server
+	// capabilityKey is kept for the check that it is found nowhere outside.
+	capabilityKey [32]byte
 
 	mu     sync.Mutex
 	public public
@@ -105,6 +107,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.capabilityKey = capability
 	if a.Audit, err = audit.Open(ctx, audit.Options{URL: o.URL("sr_audit"), Keys: keys, Log: o.Log}); err != nil {
 		return nil, err
 	}
@@ -134,7 +137,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.Features = a.features()
-	if a.Prover, err = trust.New(a.Features, a.env); err != nil {
+	if a.Prover, err = trust.New(a.Features, a.Env); err != nil {
 		return nil, err
 	}
 	a.API, err = api.New(api.Options{Features: a.Features, Doors: feature.ThroughStores(a.Tenant, a.Platform), Auth: a.Identity, Record: a.Tenant,

@@ -91,6 +91,9 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 
 	serve := []string{"serve", "--data", dir.Path(), "--url", url, "--certificate", cert, "--key", key}
 	if o.Demo {
+		if err := PrepareDemo(dir.Layout, users.Server); err != nil {
+			return err
+		}
 		serve = append(serve, "--demo")
 	}
 	if u := users.Keys; u != nil {

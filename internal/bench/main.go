@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +71,19 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds of each pair")
 	each := flag.Duration("each", 1500*time.Millisecond, "length of one side of a round")
 	only := flag.String("only", "", "run only the parts whose name holds this")
+	profile := flag.String("cpuprofile", "", "file for a profile of this process")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	b := &bench{rounds: *rounds, each: *each}

@@ -3,9 +3,12 @@ package blob
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -72,6 +75,38 @@ func TestWhatIsSealedOpensTheSame(t *testing.T) {
 		if n > 16 && bytes.Contains(object, plain[:16]) {
 			t.Errorf("%d bytes: plaintext in the object", n)
 		}
+	}
+}
+
+// Objects of version 1, written once: whatever changes in the code, they open.
+func TestObjectsWrittenBeforeStillOpen(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("testdata/objects-v1.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var key [32]byte
+	for i := range key {
+		key[i] = byte(i)
+	}
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		if line[0] == '#' {
+			continue
+		}
+		object, plain, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		sealed, err := hex.DecodeString(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := opened(key, sealed)
+		if err != nil || hex.EncodeToString(got) != plain {
+			t.Errorf("line %d: %q, %v", n, got, err)
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d objects", n)
 	}
 }
 

@@ -20,14 +20,11 @@ import (
 	"encoding/json"
 	"io"
 	"io/fs"
-	"net/http"
 	"time"
 
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/keytree"
 	"strongroom/internal/base/policy"
-	"strongroom/internal/identity/actor"
-	"strongroom/internal/store/platform"
 	"strongroom/internal/store/tenant"
 )
 
@@ -80,25 +77,6 @@ type Clause struct {
 	Name  string // as in "records"
 	Tag   Tag
 	Check func(ctx context.Context, env Env) (evidence string, err error)
-}
-
-// Env is what a check may use of the running installation.
-type Env struct {
-	Store    *tenant.Store
-	Platform *platform.Store
-	Canaries []CanaryOrg // one a placement
-	Strange  []CanaryOrg // a second one a placement, whose data the first must not reach
-	URL      string      // of the running server, as in https://127.0.0.1:8443
-	HTTP     *http.Client
-	DataDir  string
-}
-
-// CanaryOrg is an organization made for checks.
-type CanaryOrg struct {
-	Placement string // schema or pooled
-	Org       id.Org
-	Actor     actor.Actor // a Scientist, Analyst and OrgAdmin there
-	Token     string      // signs the same actor in over HTTP
 }
 
 // Scope is how much an export takes.

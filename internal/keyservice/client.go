@@ -14,6 +14,7 @@ import (
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/keytree"
 	"strongroom/internal/keyservice/guardian"
+	"strongroom/internal/keyservice/internal/keyfile"
 	"strongroom/internal/keyservice/internal/wire"
 )
 
@@ -428,7 +429,7 @@ func (k *OrgKeys) lease(ctx context.Context) error {
 		return failed(err)
 	}
 	end := uint64(a.First) + uint64(a.Count)
-	if uint64(a.First) < firstLeaf || a.Count == 0 || uint64(a.Count) > size || end > maxMark {
+	if uint64(a.First) < keyfile.FirstLeaf || a.Count == 0 || uint64(a.Count) > size || end > keyfile.MaxMark {
 		return errors.New("key service: the leaves it gives are out of bounds")
 	}
 	b := &block{end: end, size: size}

@@ -19,6 +19,7 @@ import (
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/keytree"
 	"strongroom/internal/base/seal"
+	"strongroom/internal/keyservice/internal/keyfile"
 )
 
 var _ seal.Keys = (*OrgKeys)(nil)
@@ -201,7 +202,8 @@ func TestConcurrentOrganizationsShareRevisions(t *testing.T) {
 func TestAnExpiredLeaseAnswersUnavailableAndNeverStale(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l, c := local(t, dir, Options{Lease: 200 * time.Millisecond})
+	const lease = time.Second
+	l, c := local(t, dir, Options{Lease: lease})
 	org := id.NewOrg()
 	if err := c.CreateOrg(t.Context(), org); err != nil {
 		t.Fatal(err)
@@ -210,14 +212,16 @@ func TestAnExpiredLeaseAnswersUnavailableAndNeverStale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond) // renewed by the heartbeat alone
-	if !c.alive() {
-		t.Error("the heartbeat does not renew the lease")
+	first := c.until.Load()
+	for give := time.Now().Add(10 * lease); c.until.Load() == first; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(give) {
+			t.Fatal("the heartbeat does not renew the lease")
+		}
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(250 * time.Millisecond)
+	time.Sleep(lease + 50*time.Millisecond)
 	if _, err := c.Keys(org).LeafKey(t.Context(), 1, 5); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("after the lease: %v", err)
 	}
@@ -230,10 +234,38 @@ func TestAnExpiredLeaseAnswersUnavailableAndNeverStale(t *testing.T) {
 	if err := c.Check(t.Context()); err == nil {
 		t.Error("the self-check passed without a key service")
 	}
-	local(t, dir, Options{Lease: 200 * time.Millisecond}) // it comes back on the same socket
+	local(t, dir, Options{Lease: lease}) // it comes back on the same socket
 	got, err := c.Keys(org).LeafKey(t.Context(), 1, 5)
 	if err != nil || got != want {
 		t.Errorf("after the restart: %v", err)
+	}
+}
+
+func TestTheSelfCheckSeesAKeyThatTheDisksDoNotGive(t *testing.T) {
+	t.Parallel()
+	_, c := local(t, t.TempDir(), Options{})
+	if err := c.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p := c.Keys(id.Installation).set.Load().pages[pageIndex(1, 0)]
+	wrong := keytree.Key{1}
+	p.reserved[checkLeaf].Store(&wrong)
+	if err := c.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "give another key than the running service") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAPageThatArrivesAfterItsCacheWasDroppedIsNotKept(t *testing.T) {
+	t.Parallel()
+	_, c := local(t, t.TempDir(), Options{})
+	k := c.Keys(id.Installation)
+	if _, err := k.LeafKey(t.Context(), 1, 5); err != nil {
+		t.Fatal(err)
+	}
+	p, stamp := k.set.Load().pages[pageIndex(1, 0)], c.stamp.Load()
+	c.drop() // between the request for a page and its answer
+	if k.store(stamp, pageAnswer{Generation: 1, Current: 1}, 0, p) != nil || k.fresh() != nil {
+		t.Error("a page of before the drop is served")
 	}
 }
 
@@ -246,37 +278,37 @@ func punctured(t *testing.T, s *store, org id.Org, leaves ...keytree.Leaf) {
 	if !ok {
 		t.Fatal("no such organization")
 	}
-	top, err := openTop(e, e.current(), s.readHealing)
+	top, err := openTop(e, e.Current(), s.readHealing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for p, r := range top.splits {
-		f := fileID{kind: kindSplit, org: e.org, generation: e.current().number, page: p, revision: r.revision}
-		b, err := s.readHealing(f, r.hash)
+	for p, r := range top.Splits {
+		f := keyfile.ID{Kind: keyfile.KindSplit, Org: e.Org, Generation: e.Current().Number, Page: p, Revision: r.Revision}
+		b, err := s.readHealing(f, r.Hash)
 		if err != nil {
 			t.Fatal(err)
 		}
-		plain, err := openFile(f, r.key, b)
+		plain, err := keyfile.Open(f, r.Key, b)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c, err := keytree.ParseCover(plain)
-		if err != nil || top.tree.Load(c) != nil {
+		if err != nil || top.Tree.Load(c) != nil {
 			t.Fatal("a split page cannot be loaded")
 		}
 	}
-	if _, err := top.tree.Puncture(leaves...); err != nil {
+	if _, err := top.Tree.Puncture(leaves...); err != nil {
 		t.Fatal(err)
 	}
-	g, files, err := sealTree(e.org, e.current().number, top.tree, d.revision)
+	g, files, err := keyfile.SealTree(e.Org, e.Current().Number, top.Tree, d.revision)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.generations = slices.Clone(e.generations)
-	e.generations[len(e.generations)-1] = g
+	e.Generations = slices.Clone(e.Generations)
+	e.Generations[len(e.Generations)-1] = g
 	d.put(e)
 	d.files = append(d.files, files...)
-	d.root.serial++
+	d.root.Serial++
 	if _, err := s.commit(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}

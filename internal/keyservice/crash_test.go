@@ -6,9 +6,11 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"testing"
 
 	"strongroom/internal/base/id"
+	"strongroom/internal/keyservice/internal/disk"
 )
 
 // sweep yields the steps to fail at: all of them in the long suite
@@ -140,5 +142,34 @@ func TestAKillAtEveryStepOfARecoveryIsRecovered(t *testing.T) {
 			}
 			w.with(w.intact)
 		})
+	}
+}
+
+func TestAKeyThatACrashLeftUndestroyedIsDestroyedAtTheNextStart(t *testing.T) {
+	t.Parallel()
+	for _, dies := range []string{"call", "answer"} { // before the guardian acts, and after
+		w := populated(t)
+		o := w.options()
+		var mu sync.Mutex // the guardians are called at the same time
+		dead := false
+		o.gate = func(string) disk.Gate {
+			return func(op, name string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if dead = dead || op == dies && name == "destroy"; dead {
+					return errKilled
+				}
+				return nil
+			}
+		}
+		s, stop, err := w.boot(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.rotate(context.Background(), struct{}{}); err == nil {
+			t.Error("a rotation was answered before the old key was destroyed")
+		}
+		stop()
+		w.with(w.intact)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"strongroom/internal/keyservice/guardian"
 	"strongroom/internal/keyservice/internal/disk"
+	"strongroom/internal/keyservice/internal/keyfile"
 )
 
 // guardianTime bounds a call to a guardian.
@@ -102,7 +103,7 @@ func (ws wards) look(ctx context.Context) map[*ward]*sight {
 
 // prepare has every guardian hold the key of next. The caller publishes only
 // after all of them do.
-func (ws wards) prepare(ctx context.Context, seen map[*ward]*sight, next guardian.Epoch, emk key) error {
+func (ws wards) prepare(ctx context.Context, seen map[*ward]*sight, next guardian.Epoch, emk keyfile.Key) error {
 	return ws.each(func(w *ward) error {
 		r := guardian.PrepareRequest{Expect: seen[w].epoch(), Next: next, EMK: guardian.Key(emk)}
 		if p := seen[w].Prepared; p != nil && *p != next {

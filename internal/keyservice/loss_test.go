@@ -215,7 +215,7 @@ func TestAZoneThatWasRolledBackIsHealedAndBothAreRefused(t *testing.T) {
 			a, b := w.snapshot("zone-a"), w.snapshot("zone-b")
 			var before uint64
 			w.with(func(s *service) {
-				before = s.store.cur.Load().root.revision - 1 // of the copies
+				before = s.store.cur.Load().root.Revision - 1 // of the copies
 				if rotate {
 					if _, err := s.rotate(context.Background(), struct{}{}); err != nil {
 						t.Fatal(err)

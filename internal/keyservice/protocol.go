@@ -14,6 +14,7 @@ import (
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/keytree"
 	"strongroom/internal/keyservice/guardian"
+	"strongroom/internal/keyservice/internal/keyfile"
 	"strongroom/internal/keyservice/internal/wire"
 )
 
@@ -155,7 +156,7 @@ func (s *service) heartbeat(_ context.Context, r heartbeatRequest) (heartbeatAns
 		s.clients[r.Client] = m
 	}
 	m.serial, m.expires = r.Serial, now.Add(s.o.Lease)
-	return heartbeatAnswer{Serial: s.store.cur.Load().root.serial, LeaseMillis: s.o.Lease.Milliseconds()}, nil
+	return heartbeatAnswer{Serial: s.store.cur.Load().root.Serial, LeaseMillis: s.o.Lease.Milliseconds()}, nil
 }
 
 func (s *service) holdsLease(client string) bool {
@@ -198,7 +199,7 @@ func (s *service) rotate(ctx context.Context, _ wire.Empty) (rotateAnswer, error
 	if err != nil {
 		return rotateAnswer{}, err
 	}
-	return rotateAnswer{Epoch: s.store.cur.Load().root.epoch, Attestations: res.attested}, nil
+	return rotateAnswer{Epoch: s.store.cur.Load().root.Epoch, Attestations: res.attested}, nil
 }
 
 func (s *service) status(context.Context, wire.Empty) (Status, error) {
@@ -206,8 +207,8 @@ func (s *service) status(context.Context, wire.Empty) (Status, error) {
 	defer s.store.files.RUnlock()
 	st := s.store.cur.Load()
 	out := Status{
-		State: "ok", Trouble: []string{}, Epoch: st.root.epoch, EpochSince: time.Unix(st.root.since, 0).UTC(), Revision: st.root.revision,
-		Fence: st.root.fence, Organizations: st.organizations(), Healed: s.store.healed.Load(), Lost: s.store.lost.Load(),
+		State: "ok", Trouble: []string{}, Epoch: st.root.Epoch, EpochSince: time.Unix(st.root.Since, 0).UTC(), Revision: st.root.Revision,
+		Fence: st.root.Fence, Organizations: st.organizations(), Healed: s.store.healed.Load(), Lost: s.store.lost.Load(),
 		Zones: []ZoneStatus{}, Guardians: []GuardianStatus{}, Grade: "demo",
 		// The guardians' sockets are of this host: while that is the only way
 		// to reach one, a stolen host is every guardian.
@@ -226,7 +227,7 @@ func (s *service) status(context.Context, wire.Empty) (Status, error) {
 		out.State = "damaged"
 		out.Trouble = append(out.Trouble[:len(out.Trouble):len(out.Trouble)], "keys of an organization are whole in no zone; the log names them")
 	}
-	f := fileID{kind: kindRoot, epoch: st.root.epoch, revision: st.root.revision}
+	f := keyfile.ID{Kind: keyfile.KindRoot, Epoch: st.root.Epoch, Revision: st.root.Revision}
 	for _, z := range s.store.zones {
 		zs := ZoneStatus{Name: z.name, Path: z.path}
 		if o, err := z.held(); err == nil {
@@ -309,67 +310,67 @@ func (s *store) derive(ctx context.Context, w *ward, z *zone, org uuid.UUID, lea
 	if err != nil {
 		return k, err
 	}
-	var newest fileID
+	var newest keyfile.ID
 	for f := range have {
-		if f.kind == kindRoot && f.epoch == g.Current.Epoch && f.revision >= newest.revision {
+		if f.Kind == keyfile.KindRoot && f.Epoch == g.Current.Epoch && f.Revision >= newest.Revision {
 			newest = f
 		}
 	}
-	read := func(f fileID, k key, want *hash) ([]byte, error) {
-		b, err := o.at(f).Read(f.name())
-		if err == nil && want != nil && sum(b) != *want {
-			err = errDamaged
+	read := func(f keyfile.ID, k keyfile.Key, want *keyfile.Hash) ([]byte, error) {
+		b, err := o.at(f).Read(f.Name())
+		if err == nil && want != nil && keyfile.Sum(b) != *want {
+			err = keyfile.ErrDamaged
 		}
 		if err == nil {
-			b, err = openFile(f, k, b)
+			b, err = keyfile.Open(f, k, b)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("zone %s: %s: %w", z.name, f.name(), err)
+			return nil, fmt.Errorf("zone %s: %s: %w", z.name, f.Name(), err)
 		}
 		return b, nil
 	}
-	plain, err := read(newest, key(*g.EMK), nil)
+	plain, err := read(newest, keyfile.Key(*g.EMK), nil)
 	if err != nil {
 		return k, err
 	}
-	rt, err := parseRoot(plain)
+	rt, err := keyfile.ParseRoot(plain)
 	clear(plain)
 	if err != nil {
 		return k, err
 	}
-	pr := rt.pages[pageOf(org)]
-	plain, err = read(fileID{kind: kindPage, number: pageOf(org), revision: pr.revision}, pr.key, &pr.hash)
+	pr := rt.Pages[keyfile.PageOf(org)]
+	plain, err = read(keyfile.ID{Kind: keyfile.KindPage, Number: keyfile.PageOf(org), Revision: pr.Revision}, pr.Key, &pr.Hash)
 	if err != nil {
 		return k, err
 	}
-	es, err := parsePage(pageOf(org), plain)
+	es, err := keyfile.ParsePage(keyfile.PageOf(org), plain)
 	clear(plain)
 	if err != nil {
 		return k, err
 	}
-	i, ok := find(es, org)
+	i, ok := keyfile.Find(es, org)
 	if !ok {
 		return k, errUnknownOrg
 	}
-	gen := es[i].current()
+	gen := es[i].Current()
 	t, err := openTop(es[i], gen, z.read)
 	if err != nil {
 		return k, err
 	}
-	defer t.tree.Wipe()
-	if r, ok := t.splits[leaf.Page()]; ok {
-		plain, err := read(fileID{kind: kindSplit, org: org, generation: gen.number, page: leaf.Page(), revision: r.revision}, r.key, &r.hash)
+	defer t.Tree.Wipe()
+	if r, ok := t.Splits[leaf.Page()]; ok {
+		plain, err := read(keyfile.ID{Kind: keyfile.KindSplit, Org: org, Generation: gen.Number, Page: leaf.Page(), Revision: r.Revision}, r.Key, &r.Hash)
 		if err != nil {
 			return k, err
 		}
 		defer clear(plain)
 		c, err := keytree.ParseCover(plain)
 		if err == nil {
-			err = t.tree.Load(c)
+			err = t.Tree.Load(c)
 		}
 		if err != nil {
 			return k, err
 		}
 	}
-	return t.tree.Derive(leaf)
+	return t.Tree.Derive(leaf)
 }

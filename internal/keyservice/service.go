@@ -14,6 +14,7 @@ import (
 
 	"strongroom/internal/keyservice/guardian"
 	"strongroom/internal/keyservice/internal/disk"
+	"strongroom/internal/keyservice/internal/keyfile"
 	"strongroom/internal/keyservice/internal/wire"
 )
 
@@ -111,7 +112,7 @@ func Serve(ctx context.Context, o Options) error {
 		o.Ready()
 	}
 	st := s.store.cur.Load()
-	s.log.Info("key service ready", "epoch", st.root.epoch, "revision", st.root.revision, "organizations", st.organizations(), "settled", s.store.settled.Load())
+	s.log.Info("key service ready", "epoch", st.root.Epoch, "revision", st.root.Revision, "organizations", st.organizations(), "settled", s.store.settled.Load())
 	return s.serve(ctx, l)
 }
 
@@ -294,20 +295,20 @@ func (s *service) carryOut(ctx context.Context, batch []*request) error {
 				results[i].err = errUnknownOrg
 				break
 			}
-			results[i].from = e.mark
-			e.mark = min(e.mark+r.n, maxMark)
-			results[i].to = e.mark
+			results[i].from = e.Mark
+			e.Mark = min(e.Mark+r.n, keyfile.MaxMark)
+			results[i].to = e.Mark
 			if results[i].to == results[i].from {
 				results[i].err = wire.Errorf(wire.Refused, "the organization has used all of its 2^32 leaves")
 				break
 			}
-			d.root.leases += results[i].to - results[i].from
+			d.root.Leases += results[i].to - results[i].from
 			d.put(e)
 		case r.rotate:
 			d.rotate = true
 		}
 	}
-	if d.root.revision-d.root.first > maxRevisions {
+	if d.root.Revision-d.root.First > keyfile.MaxRevisions {
 		d.rotate = true
 	}
 	if d.rotate {
@@ -360,7 +361,7 @@ func (s *service) submit(ctx context.Context, r *request) (result, error) {
 func (s *service) fresh(org uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leases[org] = &lease{next: firstLeaf, end: firstLeaf + firstStep, step: firstStep}
+	s.leases[org] = &lease{next: keyfile.FirstLeaf, end: keyfile.FirstLeaf + firstStep, step: firstStep}
 }
 
 func (s *service) leaseOf(org uuid.UUID) *lease {
@@ -416,7 +417,7 @@ func (s *service) watch(ctx context.Context) {
 		switch {
 		case !s.store.settled.Load():
 			_, _ = s.submit(ctx, &request{settle: true})
-		case time.Since(time.Unix(st.root.since, 0)) > s.o.RotateEvery:
+		case time.Since(time.Unix(st.root.Since, 0)) > s.o.RotateEvery:
 			if _, err := s.submit(ctx, &request{rotate: true}); err != nil {
 				s.log.Error("the epoch could not be rotated; it is tried again", "error", err)
 			}
@@ -457,7 +458,7 @@ func (s *store) present() bool {
 	s.files.RLock()
 	defer s.files.RUnlock()
 	st := s.cur.Load()
-	f := fileID{kind: kindRoot, epoch: st.root.epoch, revision: st.root.revision}
+	f := keyfile.ID{Kind: keyfile.KindRoot, Epoch: st.root.Epoch, Revision: st.root.Revision}
 	for _, z := range s.zones {
 		if _, err := z.read(f, st.hash); err != nil && s.cur.Load() == st {
 			return false

@@ -20,23 +20,24 @@ import (
 	"strongroom/internal/base/keytree"
 	"strongroom/internal/keyservice/guardian"
 	"strongroom/internal/keyservice/internal/disk"
+	"strongroom/internal/keyservice/internal/keyfile"
 )
 
 // state is one revision, opened. It never changes; a new revision is a new
 // state.
 type state struct {
-	root    root
-	hash    hash
-	emk     key
-	entries [256][]entry
+	root    keyfile.Root
+	hash    keyfile.Hash
+	emk     keyfile.Key
+	entries [256][]keyfile.Entry
 	count   guardian.Count // what the guardians have counted
 }
 
-func (st *state) get(org uuid.UUID) (entry, bool) {
-	es := st.entries[pageOf(org)]
-	i, ok := find(es, org)
+func (st *state) get(org uuid.UUID) (keyfile.Entry, bool) {
+	es := st.entries[keyfile.PageOf(org)]
+	i, ok := keyfile.Find(es, org)
 	if !ok {
-		return entry{}, false
+		return keyfile.Entry{}, false
 	}
 	return es[i], true
 }
@@ -93,17 +94,17 @@ var errNoGuardian = errors.New("no guardian answers, and without one no key can 
 
 // candidate is a root that opens.
 type candidate struct {
-	root root
-	hash hash
+	root keyfile.Root
+	hash keyfile.Hash
 }
 
 // survey is what a zone's directory holds.
 type survey struct {
-	have   map[fileID]bool
+	have   map[keyfile.ID]bool
 	store  [16]byte
 	marked bool
-	roots  []candidate // of the current epoch
-	bad    []fileID    // damaged or unreadable
+	roots  []candidate  // of the current epoch
+	bad    []keyfile.ID // damaged or unreadable
 	err    error
 }
 
@@ -164,8 +165,8 @@ func (s *store) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.fence != 0 && st.root.fence > s.fence {
-		return fatalf("another key service has taken the store over (fence %d, ours is %d): this one stops", st.root.fence, s.fence)
+	if s.fence != 0 && st.root.Fence > s.fence {
+		return fatalf("another key service has taken the store over (fence %d, ours is %d): this one stops", st.root.Fence, s.fence)
 	}
 	s.cur.Store(st)
 
@@ -209,25 +210,25 @@ func (s *store) survey(z *zone, lead *sight) *survey {
 		return v
 	}
 	for f := range v.have {
-		if f.revision < 1<<62 { // a name is not authenticated: a wild one must not use up the numbers
-			s.highest.Store(max(s.highest.Load(), f.revision))
+		if f.Revision < 1<<62 { // a name is not authenticated: a wild one must not use up the numbers
+			s.highest.Store(max(s.highest.Load(), f.Revision))
 		}
-		if f.kind != kindRoot || f.epoch != lead.epoch() {
+		if f.Kind != keyfile.KindRoot || f.Epoch != lead.epoch() {
 			continue
 		}
 		var b []byte
 		o, err := z.held()
 		if err == nil {
-			b, err = o.dir.Read(f.name())
+			b, err = o.dir.Read(f.Name())
 		}
 		if err == nil {
-			var r root
-			if r, err = openRoot(f, key(*lead.EMK), b); err == nil {
-				v.roots = append(v.roots, candidate{root: r, hash: sum(b)})
+			var r keyfile.Root
+			if r, err = openRoot(f, keyfile.Key(*lead.EMK), b); err == nil {
+				v.roots = append(v.roots, candidate{root: r, hash: keyfile.Sum(b)})
 				continue
 			}
 		}
-		s.log.Error("a root cannot be opened", "zone", z.name, "file", f.name(), "error", err)
+		s.log.Error("a root cannot be opened", "zone", z.name, "file", f.Name(), "error", err)
 		v.bad = append(v.bad, f)
 	}
 	switch {
@@ -240,15 +241,15 @@ func (s *store) survey(z *zone, lead *sight) *survey {
 	return v
 }
 
-func openRoot(f fileID, emk key, b []byte) (root, error) {
-	plain, err := openFile(f, emk, b)
+func openRoot(f keyfile.ID, emk keyfile.Key, b []byte) (keyfile.Root, error) {
+	plain, err := keyfile.Open(f, emk, b)
 	if err != nil {
-		return root{}, err
+		return keyfile.Root{}, err
 	}
 	defer clear(plain)
-	r, err := parseRoot(plain)
-	if err == nil && (r.epoch != f.epoch || r.revision != f.revision) {
-		err = errForm
+	r, err := keyfile.ParseRoot(plain)
+	if err == nil && (r.Epoch != f.Epoch || r.Revision != f.Revision) {
+		err = keyfile.ErrForm
 	}
 	return r, err
 }
@@ -273,10 +274,10 @@ func (s *store) choose(lead *sight, seen map[*ward]*sight, zones map[*zone]*surv
 	for _, z := range s.zones {
 		for f := range zones[z].have {
 			switch {
-			case f.kind != kindRoot:
-			case f.epoch > lead.epoch() && !prepared[f.epoch]:
-				return nil, fatalf("zone %s holds a root of epoch %d and the guardians are in epoch %d: the guardians were rolled back", z.name, f.epoch, lead.epoch())
-			case f.epoch < lead.epoch():
+			case f.Kind != keyfile.KindRoot:
+			case f.Epoch > lead.epoch() && !prepared[f.Epoch]:
+				return nil, fatalf("zone %s holds a root of epoch %d and the guardians are in epoch %d: the guardians were rolled back", z.name, f.Epoch, lead.epoch())
+			case f.Epoch < lead.epoch():
 				older = true
 			}
 		}
@@ -286,16 +287,16 @@ func (s *store) choose(lead *sight, seen map[*ward]*sight, zones map[*zone]*surv
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(b.root.revision, a.root.revision) })
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(b.root.Revision, a.root.Revision) })
 	for _, c := range all {
-		r := c.root.revision
+		r := c.root.Revision
 		accepted := s.accept != 0 && r == s.accept && r < count.Revision
 		switch {
 		case r == count.Revision && c.hash != count.Root:
-			s.log.Error("a root is not the one that the guardians counted", "epoch", c.root.epoch, "revision", r)
+			s.log.Error("a root is not the one that the guardians counted", "epoch", c.root.Epoch, "revision", r)
 			continue
-		case r > count.Revision && c.root.previous != count.Root:
-			s.log.Error("a root does not follow on the one that the guardians counted", "epoch", c.root.epoch, "revision", r, "counted", count.Revision)
+		case r > count.Revision && c.root.Previous != count.Root:
+			s.log.Error("a root does not follow on the one that the guardians counted", "epoch", c.root.Epoch, "revision", r, "counted", count.Revision)
 			continue
 		case r < count.Revision && !accepted:
 			return nil, fatalf("the key store was rolled back: its newest root is revision %d, and the guardians have counted revision %d. "+
@@ -303,11 +304,11 @@ func (s *store) choose(lead *sight, seen map[*ward]*sight, zones map[*zone]*surv
 				"to go on without it, start once with the acceptance of revision %d", r, count.Revision, r, r)
 		}
 		for _, z := range s.zones {
-			if v := zones[z]; v.err == nil && v.marked && v.store != c.root.store {
+			if v := zones[z]; v.err == nil && v.marked && v.store != c.root.Store {
 				return nil, fatalf("zone %s (%s) belongs to another installation: nothing in it was touched", z.name, z.path)
 			}
 		}
-		st := &state{root: c.root, hash: c.hash, emk: key(*lead.EMK), count: guardian.Count{Revision: r, Root: c.hash, Leases: max(c.root.leases, count.Leases)}}
+		st := &state{root: c.root, hash: c.hash, emk: keyfile.Key(*lead.EMK), count: guardian.Count{Revision: r, Root: c.hash, Leases: max(c.root.Leases, count.Leases)}}
 		if accepted {
 			st.count = count
 		}
@@ -330,42 +331,38 @@ func (s *store) choose(lead *sight, seen map[*ward]*sight, zones map[*zone]*surv
 // loadPages reads the pages of the root from whichever zone has them whole.
 // Of a revision that was not counted, every file must be in a zone as well.
 func (s *store) loadPages(st *state, zones map[*zone]*survey, complete bool) error {
-	for n, r := range st.root.pages {
-		f := fileID{kind: kindPage, number: n, revision: r.revision}
-		b, err := s.readAny(f, r.hash, func(z *zone, err error) {
+	for n, r := range st.root.Pages {
+		f := keyfile.ID{Kind: keyfile.KindPage, Number: n, Revision: r.Revision}
+		b, err := s.readAny(f, r.Hash, func(z *zone, err error) {
 			zones[z].bad = append(zones[z].bad, f)
-			s.log.Error("a page is missing or damaged in one zone", "zone", z.name, "file", f.name(), "error", err)
+			s.log.Error("a page is missing or damaged in one zone", "zone", z.name, "file", f.Name(), "error", err)
 		})
 		if err != nil {
 			return err
 		}
-		plain, err := openFile(f, r.key, b)
+		plain, err := keyfile.Open(f, r.Key, b)
 		if err == nil {
-			st.entries[n], err = parsePage(n, plain)
+			st.entries[n], err = keyfile.ParsePage(n, plain)
 			clear(plain)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.name(), err)
+			return fmt.Errorf("%s: %w", f.Name(), err)
 		}
 	}
 	if !complete {
 		return nil
 	}
-	return s.need(st, func(f fileID, _ hash) error {
-		if f.kind != kindRoot && !slices.ContainsFunc(s.zones, func(z *zone) bool { return zones[z].have[f] }) {
-			return fmt.Errorf("%s is in no zone", f.name())
+	return s.need(st, func(f keyfile.ID, _ keyfile.Hash) error {
+		if f.Kind != keyfile.KindRoot && !slices.ContainsFunc(s.zones, func(z *zone) bool { return zones[z].have[f] }) {
+			return fmt.Errorf("%s is in no zone", f.Name())
 		}
 		return nil
-	}, func(_ entry, err error) error { return err })
-}
-
-func (e entry) topID(g generation) fileID {
-	return fileID{kind: kindTop, org: e.org, generation: g.number, revision: g.top.revision}
+	}, func(_ keyfile.Entry, err error) error { return err })
 }
 
 // readAny reads a file from the first zone that has it whole; missing is
 // called for the zones tried before.
-func (s *store) readAny(f fileID, want hash, missing func(*zone, error)) ([]byte, error) {
+func (s *store) readAny(f keyfile.ID, want keyfile.Hash, missing func(*zone, error)) ([]byte, error) {
 	var errs []error
 	for _, z := range s.zones {
 		b, err := z.read(f, want)
@@ -383,60 +380,62 @@ func (s *store) readAny(f fileID, want hash, missing func(*zone, error)) ([]byte
 // need calls fn for every file of the revision, the root last, and lost for
 // an organization whose split pages cannot be told because its top is whole
 // in no zone.
-func (s *store) need(st *state, fn func(fileID, hash) error, lost func(entry, error) error) error {
+func (s *store) need(st *state, fn func(keyfile.ID, keyfile.Hash) error, lost func(keyfile.Entry, error) error) error {
 	for n := range 256 {
-		r, ok := st.root.pages[uint8(n)]
+		r, ok := st.root.Pages[uint8(n)]
 		if !ok {
 			continue
 		}
 		for _, e := range st.entries[n] {
-			for _, g := range e.generations {
-				if err := fn(e.topID(g), g.top.hash); err != nil {
+			for _, g := range e.Generations {
+				if err := fn(e.TopID(g), g.Top.Hash); err != nil {
 					return err
 				}
-				if g.splits == 0 {
+				if g.Splits == 0 {
 					continue
 				}
-				t, err := openTop(e, g, func(f fileID, want hash) ([]byte, error) { return s.readAny(f, want, func(*zone, error) {}) })
+				t, err := openTop(e, g, func(f keyfile.ID, want keyfile.Hash) ([]byte, error) {
+					return s.readAny(f, want, func(*zone, error) {})
+				})
 				if err != nil {
 					if err := lost(e, err); err != nil {
 						return err
 					}
 					continue
 				}
-				t.tree.Wipe()
-				for p, r := range t.splits {
-					if err := fn(fileID{kind: kindSplit, org: e.org, generation: g.number, page: p, revision: r.revision}, r.hash); err != nil {
+				t.Tree.Wipe()
+				for p, r := range t.Splits {
+					if err := fn(keyfile.ID{Kind: keyfile.KindSplit, Org: e.Org, Generation: g.Number, Page: p, Revision: r.Revision}, r.Hash); err != nil {
 						return err
 					}
 				}
 			}
 		}
-		if err := fn(fileID{kind: kindPage, number: uint8(n), revision: r.revision}, r.hash); err != nil {
+		if err := fn(keyfile.ID{Kind: keyfile.KindPage, Number: uint8(n), Revision: r.Revision}, r.Hash); err != nil {
 			return err
 		}
 	}
-	return fn(fileID{kind: kindRoot, epoch: st.root.epoch, revision: st.root.revision}, st.hash)
+	return fn(keyfile.ID{Kind: keyfile.KindRoot, Epoch: st.root.Epoch, Revision: st.root.Revision}, st.hash)
 }
 
 // openTop reads an organization's tree, its bytes by read.
-func openTop(e entry, g generation, read func(fileID, hash) ([]byte, error)) (top, error) {
-	f := e.topID(g)
-	b, err := read(f, g.top.hash)
+func openTop(e keyfile.Entry, g keyfile.Generation, read func(keyfile.ID, keyfile.Hash) ([]byte, error)) (keyfile.Top, error) {
+	f := e.TopID(g)
+	b, err := read(f, g.Top.Hash)
 	if err != nil {
-		return top{}, err
+		return keyfile.Top{}, err
 	}
-	plain, err := openFile(f, g.top.key, b)
+	plain, err := keyfile.Open(f, g.Top.Key, b)
 	if err != nil {
-		return top{}, fmt.Errorf("%s: %w", f.name(), err)
+		return keyfile.Top{}, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	defer clear(plain)
-	t, err := parseTop(plain)
-	if err == nil && len(t.splits) != int(g.splits) {
-		err = errForm
+	t, err := keyfile.ParseTop(plain)
+	if err == nil && len(t.Splits) != int(g.Splits) {
+		err = keyfile.ErrForm
 	}
 	if err != nil {
-		return top{}, fmt.Errorf("%s: %w", f.name(), err)
+		return keyfile.Top{}, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return t, nil
 }
@@ -450,12 +449,12 @@ func (s *store) repair(z *zone, v *survey, st *state) error {
 		return err
 	}
 	n := 0
-	err = s.need(st, func(f fileID, want hash) error {
+	err = s.need(st, func(f keyfile.ID, want keyfile.Hash) error {
 		if v.have[f] && !slices.Contains(v.bad, f) {
 			return nil
 		}
 		n++
-		if f.kind == kindRoot { // everything it names is durable before it
+		if f.Kind == keyfile.KindRoot { // everything it names is durable before it
 			if err := o.sync(); err != nil {
 				return err
 			}
@@ -468,9 +467,9 @@ func (s *store) repair(z *zone, v *survey, st *state) error {
 			return nil
 		}
 		return err
-	}, func(e entry, err error) error { s.gone(e.topID(e.current()), err); return nil })
-	if err == nil && (!v.marked || v.store != st.root.store) {
-		err = o.dir.Replace(markerName, marshalMarker(st.root.store))
+	}, func(e keyfile.Entry, err error) error { s.gone(e.TopID(e.Current()), err); return nil })
+	if err == nil && (!v.marked || v.store != st.root.Store) {
+		err = o.dir.Replace(markerName, marshalMarker(st.root.Store))
 	}
 	if err == nil && n > 0 {
 		err = o.sync()
@@ -479,7 +478,7 @@ func (s *store) repair(z *zone, v *survey, st *state) error {
 	return err
 }
 
-func (s *store) copyTo(z *zone, f fileID, want hash) error {
+func (s *store) copyTo(z *zone, f keyfile.ID, want keyfile.Hash) error {
 	var errs []error
 	for _, from := range s.zones {
 		if from == z {
@@ -492,15 +491,15 @@ func (s *store) copyTo(z *zone, f fileID, want hash) error {
 		}
 		errs = append(errs, err)
 	}
-	return fmt.Errorf("%s: %w: %w", f.name(), errNowhere, errors.Join(errs...))
+	return fmt.Errorf("%s: %w: %w", f.Name(), errNowhere, errors.Join(errs...))
 }
 
 var errNowhere = errors.New("the file is whole in no zone")
 
 // gone reports an organization's file that no zone holds whole.
-func (s *store) gone(f fileID, err error) {
+func (s *store) gone(f keyfile.ID, err error) {
 	s.lost.Add(1)
-	s.log.Error("keys of an organization are damaged or missing in every zone", "organization", text(f.org), "file", f.name(), "error", err)
+	s.log.Error("keys of an organization are damaged or missing in every zone", "organization", text(f.Org), "file", f.Name(), "error", err)
 }
 
 // reconcile brings one guardian to the chosen revision.
@@ -514,7 +513,7 @@ func (s *store) reconcile(ctx context.Context, w *ward, seen, lead *sight, st *s
 	switch {
 	case seen.count == st.count:
 		return nil
-	case seen.count == (guardian.Count{}) || seen.count.Root == st.root.previous && seen.count.Revision < st.count.Revision:
+	case seen.count == (guardian.Count{}) || seen.count.Root == st.root.Previous && seen.count.Revision < st.count.Revision:
 		// Enrolled just now, or the count of this revision did not reach it.
 		return w.advance(ctx, seen.count, st.count)
 	}
@@ -529,9 +528,9 @@ func (s *store) sweep(st *state, zones map[*zone]*survey) {
 	defer s.files.Unlock()
 	for _, z := range s.zones {
 		stale := maps.Clone(zones[z].have)
-		_ = s.need(st, func(f fileID, _ hash) error { delete(stale, f); return nil }, func(e entry, _ error) error {
+		_ = s.need(st, func(f keyfile.ID, _ keyfile.Hash) error { delete(stale, f); return nil }, func(e keyfile.Entry, _ error) error {
 			// Its split pages are unknown: none of its files is rubbish.
-			maps.DeleteFunc(stale, func(f fileID, _ bool) bool { return f.org == e.org && f.ofOrg() })
+			maps.DeleteFunc(stale, func(f keyfile.ID, _ bool) bool { return f.Org == e.Org && f.OfOrg() })
 			return nil
 		})
 		s.remove(z, slices.Collect(maps.Keys(stale)))
@@ -540,17 +539,17 @@ func (s *store) sweep(st *state, zones map[*zone]*survey) {
 
 // remove deletes superseded files, roots first: a root without its pages is
 // damage, pages without a root are rubbish. Callers hold files.
-func (s *store) remove(z *zone, stale []fileID) {
+func (s *store) remove(z *zone, stale []keyfile.ID) {
 	o, err := z.held()
 	if err != nil {
 		return
 	}
-	slices.SortFunc(stale, func(a, b fileID) int {
-		return cmp.Compare(b2i(a.kind != kindRoot), b2i(b.kind != kindRoot))
+	slices.SortFunc(stale, func(a, b keyfile.ID) int {
+		return cmp.Compare(b2i(a.Kind != keyfile.KindRoot), b2i(b.Kind != keyfile.KindRoot))
 	})
 	for _, f := range stale {
-		if err := o.at(f).Remove(f.name()); err != nil {
-			s.log.Warn("a superseded file could not be removed; the next start tries again", "zone", z.name, "file", f.name(), "error", err)
+		if err := o.at(f).Remove(f.Name()); err != nil {
+			s.log.Warn("a superseded file could not be removed; the next start tries again", "zone", z.name, "file", f.Name(), "error", err)
 			return
 		}
 	}
@@ -567,7 +566,7 @@ func b2i(b bool) int {
 // that all of them were lost, so the zones must hold nothing but what an
 // interrupted first start leaves.
 func (s *store) genesis(ctx context.Context, seen map[*ward]*sight, zones map[*zone]*survey) error {
-	unfinished := map[hash]bool{}
+	unfinished := map[keyfile.Hash]bool{}
 	for _, g := range seen {
 		if g.Prepared != nil && g.Prepared.Epoch == 1 {
 			unfinished[g.Prepared.Root] = true
@@ -582,14 +581,14 @@ func (s *store) genesis(ctx context.Context, seen map[*ward]*sight, zones map[*z
 			return fmt.Errorf("a first start needs both zones: %w", v.err)
 		}
 		for f := range v.have {
-			ours := f.revision == 1
-			if f.kind == kindRoot {
-				b, err := z.in.Load().dir.Read(f.name())
-				ours = err == nil && f.epoch == 1 && unfinished[sum(b)]
+			ours := f.Revision == 1
+			if f.Kind == keyfile.KindRoot {
+				b, err := z.in.Load().dir.Read(f.Name())
+				ours = err == nil && f.Epoch == 1 && unfinished[keyfile.Sum(b)]
 			}
 			if !ours {
 				return fatalf("all guardians are empty and zone %s holds keys (%s): the guardians were lost or are new. "+
-					"Without the old ones this store cannot be opened; nothing was changed", z.name, f.name())
+					"Without the old ones this store cannot be opened; nothing was changed", z.name, f.Name())
 			}
 		}
 	}
@@ -600,14 +599,14 @@ func (s *store) genesis(ctx context.Context, seen map[*ward]*sight, zones map[*z
 		}
 	}
 	now := time.Now().Unix()
-	d := &draft{store: s, base: &state{root: root{store: newStoreID(), since: now}}, revision: 1, rotate: true, seen: seen}
+	d := &draft{store: s, base: &state{root: keyfile.Root{Store: newStoreID(), Since: now}}, revision: 1, rotate: true, seen: seen}
 	d.root = d.base.root
-	d.root.pages = map[uint8]ref{}
+	d.root.Pages = map[uint8]keyfile.Ref{}
 	if err := d.create(id.Installation.UUID()); err != nil {
 		return err
 	}
 	for _, z := range s.zones {
-		if err := z.in.Load().dir.Replace(markerName, marshalMarker(d.root.store)); err != nil {
+		if err := z.in.Load().dir.Replace(markerName, marshalMarker(d.root.Store)); err != nil {
 			return err
 		}
 	}
@@ -622,16 +621,16 @@ func (s *store) genesis(ctx context.Context, seen map[*ward]*sight, zones map[*z
 // store before fails at its next compare-and-swap.
 func (s *store) takeOver(ctx context.Context) error {
 	d := s.begin()
-	d.root.fence++
+	d.root.Fence++
 	// Guardians that counted more leases than the root knows (it was restored)
 	// bound what any one organization may have used since: skip that far.
-	if known := d.root.leases; d.base.count.Leases > known {
+	if known := d.root.Leases; d.base.count.Leases > known {
 		skip := d.base.count.Leases - known
 		s.log.Warn("leaves are skipped that may have been used after the restored revision", "leaves", skip)
-		d.root.leases += skip
+		d.root.Leases += skip
 		for _, es := range d.base.entries {
 			for _, e := range es {
-				e.mark = min(e.mark+skip, maxMark)
+				e.Mark = min(e.Mark+skip, keyfile.MaxMark)
 				d.put(e)
 			}
 		}
@@ -639,7 +638,7 @@ func (s *store) takeOver(ctx context.Context) error {
 	if _, err := s.commit(ctx, d); err != nil {
 		return err
 	}
-	s.fence, s.accept = d.root.fence, 0
+	s.fence, s.accept = d.root.Fence, 0
 	return nil
 }
 
@@ -647,10 +646,10 @@ func (s *store) takeOver(ctx context.Context) error {
 type draft struct {
 	store    *store
 	base     *state
-	root     root
+	root     keyfile.Root
 	revision uint64
-	entries  map[uint8][]entry // pages that change
-	files    []sealed          // of organizations
+	entries  map[uint8][]keyfile.Entry // pages that change
+	files    []keyfile.File            // of organizations
 	rotate   bool
 	seen     map[*ward]*sight // of a rotation: what the guardians hold
 }
@@ -658,35 +657,35 @@ type draft struct {
 func (s *store) begin() *draft {
 	st := s.cur.Load()
 	d := &draft{store: s, base: st, root: st.root}
-	d.root.pages = maps.Clone(st.root.pages)
+	d.root.Pages = maps.Clone(st.root.Pages)
 	// A revision number is never used for two attempts: a root that a failed
 	// one left behind must not meet another of its name.
 	d.revision = max(s.highest.Load(), st.count.Revision) + 1
 	return d
 }
 
-func (d *draft) get(org uuid.UUID) (entry, bool) {
-	es, ok := d.entries[pageOf(org)]
+func (d *draft) get(org uuid.UUID) (keyfile.Entry, bool) {
+	es, ok := d.entries[keyfile.PageOf(org)]
 	if !ok {
-		es = d.base.entries[pageOf(org)]
+		es = d.base.entries[keyfile.PageOf(org)]
 	}
-	i, ok := find(es, org)
+	i, ok := keyfile.Find(es, org)
 	if !ok {
-		return entry{}, false
+		return keyfile.Entry{}, false
 	}
 	return es[i], true
 }
 
-func (d *draft) put(e entry) {
+func (d *draft) put(e keyfile.Entry) {
 	if d.entries == nil {
-		d.entries = map[uint8][]entry{}
+		d.entries = map[uint8][]keyfile.Entry{}
 	}
-	p := pageOf(e.org)
+	p := keyfile.PageOf(e.Org)
 	es, ok := d.entries[p]
 	if !ok {
 		es = slices.Clone(d.base.entries[p])
 	}
-	if i, ok := find(es, e.org); ok {
+	if i, ok := keyfile.Find(es, e.Org); ok {
 		es[i] = e
 	} else {
 		es = slices.Insert(es, i, e)
@@ -702,25 +701,25 @@ func (d *draft) create(org uuid.UUID) error {
 		return err
 	}
 	defer tree.Wipe()
-	g, files, err := sealTree(org, 1, tree, d.revision)
+	g, files, err := keyfile.SealTree(org, 1, tree, d.revision)
 	if err != nil {
 		return err
 	}
 	d.files = append(d.files, files...)
-	d.put(entry{org: org, mark: uint64(keytree.FirstLease) + firstStep, generations: []generation{g}})
-	d.root.leases += firstStep
+	d.put(keyfile.Entry{Org: org, Mark: uint64(keytree.FirstLease) + firstStep, Generations: []keyfile.Generation{g}})
+	d.root.Leases += firstStep
 	return nil
 }
 
 // build seals the pages that changed and the root.
-func (d *draft) build() (files []sealed, next *state, err error) {
+func (d *draft) build() (files []keyfile.File, next *state, err error) {
 	next = &state{emk: d.base.emk, entries: d.base.entries}
 	if d.rotate {
 		// Every page gets a fresh key too: who once read the old root knows
 		// nothing of the new one.
-		next.emk = newKey()
-		d.root.epoch++
-		d.root.first, d.root.since = d.revision, time.Now().Unix()
+		next.emk = keyfile.NewKey()
+		d.root.Epoch++
+		d.root.First, d.root.Since = d.revision, time.Now().Unix()
 		for p, es := range d.base.entries {
 			if _, ok := d.entries[uint8(p)]; !ok && len(es) > 0 {
 				d.entries[uint8(p)] = es
@@ -729,27 +728,27 @@ func (d *draft) build() (files []sealed, next *state, err error) {
 	}
 	files = d.files
 	for p, es := range d.entries {
-		plain := marshalPage(p, es)
-		k := newKey()
-		f, err := sealFile(fileID{kind: kindPage, number: p, revision: d.revision}, k, plain)
+		plain := keyfile.MarshalPage(p, es)
+		k := keyfile.NewKey()
+		f, err := keyfile.Seal(keyfile.ID{Kind: keyfile.KindPage, Number: p, Revision: d.revision}, k, plain)
 		clear(plain)
 		if err != nil {
 			return nil, nil, err
 		}
 		files = append(files, f)
-		d.root.pages[p] = f.ref(k)
+		d.root.Pages[p] = f.Ref(k)
 		next.entries[p] = es
 	}
-	d.root.revision = d.revision
-	d.root.previous = d.base.count.Root
-	plain := d.root.marshal()
+	d.root.Revision = d.revision
+	d.root.Previous = d.base.count.Root
+	plain := d.root.Marshal()
 	defer clear(plain)
-	f, err := sealFile(fileID{kind: kindRoot, epoch: d.root.epoch, revision: d.revision}, next.emk, plain)
+	f, err := keyfile.Seal(keyfile.ID{Kind: keyfile.KindRoot, Epoch: d.root.Epoch, Revision: d.revision}, next.emk, plain)
 	if err != nil {
 		return nil, nil, err
 	}
-	next.root, next.hash = d.root, f.hash
-	next.count = guardian.Count{Revision: d.revision, Root: f.hash, Leases: d.root.leases}
+	next.root, next.hash = d.root, f.Hash
+	next.count = guardian.Count{Revision: d.revision, Root: f.Hash, Leases: d.root.Leases}
 	return append(files, f), next, nil
 }
 
@@ -763,13 +762,13 @@ func (s *store) commit(ctx context.Context, d *draft) (attested []guardian.Attes
 		}
 	}()
 	if d.rotate && d.entries == nil {
-		d.entries = map[uint8][]entry{}
+		d.entries = map[uint8][]keyfile.Entry{}
 	}
 	files, next, err := d.build()
 	if err != nil {
 		return nil, err
 	}
-	epoch := guardian.Epoch{Epoch: next.root.epoch, Root: next.hash, Ledger: next.root.ledger}
+	epoch := guardian.Epoch{Epoch: next.root.Epoch, Root: next.hash, Ledger: next.root.Ledger}
 	if d.rotate {
 		if err := s.wards.prepare(ctx, d.seen, epoch, next.emk); err != nil {
 			return nil, err
@@ -798,8 +797,8 @@ func (s *store) commit(ctx context.Context, d *draft) (attested []guardian.Attes
 		return nil, err
 	}
 	s.cur.Store(next)
-	if d.rotate && d.base.root.epoch > 0 {
-		if attested, err = s.wards.destroy(ctx, d.base.root.epoch); err != nil {
+	if d.rotate && d.base.root.Epoch > 0 {
+		if attested, err = s.wards.destroy(ctx, d.base.root.Epoch); err != nil {
 			return nil, err
 		}
 	}
@@ -809,13 +808,13 @@ func (s *store) commit(ctx context.Context, d *draft) (attested []guardian.Attes
 
 // discard removes the files that d superseded.
 func (s *store) discard(d *draft) {
-	if d.base.root.revision == 0 {
+	if d.base.root.Revision == 0 {
 		return
 	}
-	stale := []fileID{{kind: kindRoot, epoch: d.base.root.epoch, revision: d.base.root.revision}}
+	stale := []keyfile.ID{{Kind: keyfile.KindRoot, Epoch: d.base.root.Epoch, Revision: d.base.root.Revision}}
 	for p := range d.entries {
-		if r, ok := d.base.root.pages[p]; ok {
-			stale = append(stale, fileID{kind: kindPage, number: p, revision: r.revision})
+		if r, ok := d.base.root.Pages[p]; ok {
+			stale = append(stale, keyfile.ID{Kind: keyfile.KindPage, Number: p, Revision: r.Revision})
 		}
 	}
 	s.files.Lock()
@@ -836,50 +835,50 @@ func (s *store) cover(org uuid.UUID, number uint32, page uint16) (c keytree.Cove
 	if !ok {
 		return c, 0, 0, 0, errUnknownOrg
 	}
-	g := e.current()
+	g := e.Current()
 	if number != 0 {
-		i := slices.IndexFunc(e.generations, func(g generation) bool { return g.number == number })
+		i := slices.IndexFunc(e.Generations, func(g keyfile.Generation) bool { return g.Number == number })
 		if i < 0 {
 			return c, 0, 0, 0, errUnknownGeneration
 		}
-		g = e.generations[i]
+		g = e.Generations[i]
 	}
 	c, err = s.openCover(e, g, page)
-	return c, g.number, e.current().number, st.root.serial, err
+	return c, g.Number, e.Current().Number, st.root.Serial, err
 }
 
-func (s *store) openCover(e entry, g generation, page uint16) (c keytree.Cover, err error) {
+func (s *store) openCover(e keyfile.Entry, g keyfile.Generation, page uint16) (c keytree.Cover, err error) {
 	t, err := openTop(e, g, s.readHealing)
 	if err != nil {
 		return c, err
 	}
-	defer t.tree.Wipe()
-	r, split := t.splits[page]
+	defer t.Tree.Wipe()
+	r, split := t.Splits[page]
 	if !split {
-		return t.tree.Page(page)
+		return t.Tree.Page(page)
 	}
-	f := fileID{kind: kindSplit, org: e.org, generation: g.number, page: page, revision: r.revision}
-	b, err := s.readHealing(f, r.hash)
+	f := keyfile.ID{Kind: keyfile.KindSplit, Org: e.Org, Generation: g.Number, Page: page, Revision: r.Revision}
+	b, err := s.readHealing(f, r.Hash)
 	if err != nil {
 		return c, err
 	}
-	plain, err := openFile(f, r.key, b)
+	plain, err := keyfile.Open(f, r.Key, b)
 	if err == nil {
 		c, err = keytree.ParseCover(plain)
 		clear(plain)
 	}
 	if err == nil && (c.Page() != page || c.Intact()) {
-		err = errForm
+		err = keyfile.ErrForm
 	}
 	if err != nil {
-		return c, fmt.Errorf("%s: %w", f.name(), err)
+		return c, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return c, nil
 }
 
 // readHealing reads a file from either zone. A zone that lacks it or holds it
 // damaged gets it back from the other. Callers hold files, shared.
-func (s *store) readHealing(f fileID, want hash) ([]byte, error) {
+func (s *store) readHealing(f keyfile.ID, want keyfile.Hash) ([]byte, error) {
 	var bad []*zone
 	b, err := s.readAny(f, want, func(z *zone, _ error) { bad = append(bad, z) })
 	if err != nil {
@@ -888,12 +887,12 @@ func (s *store) readHealing(f fileID, want hash) ([]byte, error) {
 	}
 	for _, z := range bad {
 		err := s.heal(z, f, b)
-		s.log.Error("a file of the key store was damaged or missing in one zone", "zone", z.name, "file", f.name(), "repaired", err == nil, "error", err)
+		s.log.Error("a file of the key store was damaged or missing in one zone", "zone", z.name, "file", f.Name(), "repaired", err == nil, "error", err)
 	}
 	return b, nil
 }
 
-func (s *store) heal(z *zone, f fileID, b []byte) error {
+func (s *store) heal(z *zone, f keyfile.ID, b []byte) error {
 	err := z.replace(f, b)
 	if errors.Is(err, fs.ErrExist) {
 		return nil // another reader was faster
@@ -912,10 +911,10 @@ func (s *store) heal(z *zone, f fileID, b []byte) error {
 // one from the other. It returns how many are whole nowhere.
 func (s *store) scrub(ctx context.Context) (lost int) {
 	st := s.cur.Load()
-	_ = s.need(st, func(f fileID, want hash) error {
+	_ = s.need(st, func(f keyfile.ID, want keyfile.Hash) error {
 		s.files.RLock()
 		defer s.files.RUnlock()
-		if s.cur.Load() != st && f.kind != kindTop && f.kind != kindSplit {
+		if s.cur.Load() != st && f.Kind != keyfile.KindTop && f.Kind != keyfile.KindSplit {
 			return nil // superseded while we walk; its writer has read it back
 		}
 		for _, z := range s.zones {
@@ -932,10 +931,10 @@ func (s *store) scrub(ctx context.Context) (lost int) {
 				return ctx.Err()
 			}
 			err = s.heal(z, f, b)
-			s.log.Error("a file of the key store was damaged or missing in one zone", "zone", z.name, "file", f.name(), "repaired", err == nil, "error", err)
+			s.log.Error("a file of the key store was damaged or missing in one zone", "zone", z.name, "file", f.Name(), "repaired", err == nil, "error", err)
 		}
 		return ctx.Err()
-	}, func(e entry, err error) error { return ctx.Err() })
+	}, func(e keyfile.Entry, err error) error { return ctx.Err() })
 	return lost
 }
 
@@ -944,3 +943,8 @@ func (s *store) close() {
 		z.close()
 	}
 }
+
+// text names an organization in messages.
+func text(org uuid.UUID) string { return fmt.Sprint(orgID(org)) }
+
+func orgID(u uuid.UUID) (o id.Org) { _ = o.Scan([16]byte(u)); return o }

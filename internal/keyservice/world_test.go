@@ -17,6 +17,7 @@ import (
 	"strongroom/internal/base/keytree"
 	"strongroom/internal/keyservice/guardian"
 	"strongroom/internal/keyservice/internal/disk"
+	"strongroom/internal/keyservice/internal/keyfile"
 	"strongroom/internal/keyservice/internal/wire"
 )
 
@@ -189,7 +190,7 @@ func (w *world) lease(s *service, org id.Org, n uint32) error {
 	}
 	for i := range uint64(a.Count) {
 		leaf := uint64(a.First) + i
-		if w.leaves[org][leaf] || leaf < firstLeaf {
+		if w.leaves[org][leaf] || leaf < keyfile.FirstLeaf {
 			w.t.Errorf("leaf %d was handed out twice, or is reserved", leaf)
 		}
 		w.leaves[org][leaf] = true
@@ -208,6 +209,11 @@ func (w *world) intact(s *service) {
 	if !s.store.settled.Load() {
 		w.t.Errorf("the service is not settled: %v", *s.store.trouble.Load())
 		return
+	}
+	for _, g := range s.store.wards {
+		if seen := g.look(context.Background()); seen.err != nil || len(seen.Undestroyed) > 0 || seen.count != s.store.cur.Load().count {
+			w.t.Errorf("guardian %s is not in line: keys of past epochs %v, revision %d, %v", g.name, seen.Undestroyed, seen.count.Revision, seen.err)
+		}
 	}
 	for org, want := range w.orgs {
 		if got, err := leafKey(s, org, 5); err != nil || got != want {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"strongroom/internal/keyservice/internal/disk"
+	"strongroom/internal/keyservice/internal/keyfile"
 	"strongroom/internal/keyservice/internal/wire"
 )
 
@@ -29,8 +30,8 @@ type opened struct {
 	release   func()
 }
 
-func (o *opened) at(f fileID) *disk.Dir {
-	if f.ofOrg() {
+func (o *opened) at(f keyfile.ID) *disk.Dir {
+	if f.OfOrg() {
 		return o.orgs
 	}
 	return o.dir
@@ -127,19 +128,19 @@ func (z *zone) marker() (store [16]byte, ok bool, err error) {
 
 // list returns the store's files; names that are none of ours are left out,
 // and so never touched.
-func (z *zone) list() (map[fileID]bool, error) {
+func (z *zone) list() (map[keyfile.ID]bool, error) {
 	o, err := z.held()
 	if err != nil {
 		return nil, err
 	}
-	have := map[fileID]bool{}
+	have := map[keyfile.ID]bool{}
 	for _, d := range []*disk.Dir{o.dir, o.orgs} {
 		names, err := d.List()
 		if err != nil {
 			return nil, fmt.Errorf("zone %s: %w", z.name, err)
 		}
 		for _, n := range names {
-			if f, ok := parseName(n, d == o.orgs); ok {
+			if f, ok := keyfile.ParseName(n, d == o.orgs); ok {
 				have[f] = true
 			}
 		}
@@ -148,17 +149,17 @@ func (z *zone) list() (map[fileID]bool, error) {
 }
 
 // read returns a file whose bytes have the hash want.
-func (z *zone) read(f fileID, want hash) ([]byte, error) {
+func (z *zone) read(f keyfile.ID, want keyfile.Hash) ([]byte, error) {
 	o, err := z.held()
 	if err != nil {
 		return nil, err
 	}
-	b, err := o.at(f).Read(f.name())
+	b, err := o.at(f).Read(f.Name())
 	if err != nil {
 		return nil, fmt.Errorf("zone %s: %w", z.name, err)
 	}
-	if sum(b) != want {
-		return nil, fmt.Errorf("zone %s: %s: %w", z.name, f.name(), errDamaged)
+	if keyfile.Sum(b) != want {
+		return nil, fmt.Errorf("zone %s: %s: %w", z.name, f.Name(), keyfile.ErrDamaged)
 	}
 	return b, nil
 }
@@ -171,7 +172,7 @@ const parallel = 8
 // durable. The bytes of every file are durable before any file has its name.
 // Of the names a power cut may keep any part: a root without all that it
 // names was not counted, and load drops it.
-func (z *zone) publish(files []sealed) error {
+func (z *zone) publish(files []keyfile.File) error {
 	o, err := z.held()
 	if err != nil {
 		return err
@@ -183,7 +184,7 @@ func (z *zone) publish(files []sealed) error {
 	for i, f := range files {
 		slot <- struct{}{}
 		wg.Go(func() {
-			staged[i], errs[i] = o.at(f.fileID).Stage(f.name(), f.data)
+			staged[i], errs[i] = o.at(f.ID).Stage(f.Name(), f.Data)
 			<-slot
 		})
 	}
@@ -212,20 +213,20 @@ func (z *zone) publish(files []sealed) error {
 
 // readBack holds what the zone now returns against what was written, and
 // opens the root with the key that will have to open it.
-func (z *zone) readBack(files []sealed, emk key) error {
+func (z *zone) readBack(files []keyfile.File, emk keyfile.Key) error {
 	for _, f := range files {
-		b, err := z.read(f.fileID, f.hash)
+		b, err := z.read(f.ID, f.Hash)
 		if err != nil {
 			return fmt.Errorf("reading back: %w", err)
 		}
-		if f.kind == kindRoot {
-			plain, err := openFile(f.fileID, emk, b)
+		if f.Kind == keyfile.KindRoot {
+			plain, err := keyfile.Open(f.ID, emk, b)
 			if err == nil {
-				_, err = parseRoot(plain)
+				_, err = keyfile.ParseRoot(plain)
 				clear(plain)
 			}
 			if err != nil {
-				return fmt.Errorf("reading back: zone %s: %s: %w", z.name, f.name(), err)
+				return fmt.Errorf("reading back: zone %s: %s: %w", z.name, f.Name(), err)
 			}
 		}
 	}
@@ -234,18 +235,18 @@ func (z *zone) readBack(files []sealed, emk key) error {
 
 // replace puts a copy of a file where it is missing or damaged. What was
 // there is set aside.
-func (z *zone) replace(f fileID, data []byte) error {
+func (z *zone) replace(f keyfile.ID, data []byte) error {
 	o, err := z.held()
 	if err != nil {
 		return err
 	}
 	d := o.at(f)
-	if _, err := d.Read(f.name()); !errors.Is(err, fs.ErrNotExist) {
-		if err := d.SetAside(f.name()); err != nil {
+	if _, err := d.Read(f.Name()); !errors.Is(err, fs.ErrNotExist) {
+		if err := d.SetAside(f.Name()); err != nil {
 			return fmt.Errorf("zone %s: %w", z.name, err)
 		}
 	}
-	if err := d.Create(f.name(), data); err != nil {
+	if err := d.Create(f.Name(), data); err != nil {
 		return fmt.Errorf("zone %s could not be written: %w", z.name, err)
 	}
 	return nil

@@ -67,7 +67,7 @@ type Options struct {
 
 // DefaultLogins are the logins of the control plane and of the sixteen slices.
 func DefaultLogins() []string {
-	logins := []string{"sr_platform", "sr_audit", "sr_jobs", "sr_migrator", "sr_provisioner"}
+	logins := []string{"sr_platform", "sr_audit", "sr_jobs", "sr_migrator", "sr_provisioner", "sr_inspector"}
 	for i := range 16 {
 		logins = append(logins, fmt.Sprintf("sr_app_%02d", i))
 	}

@@ -18,6 +18,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,17 +42,27 @@ const (
 const limit = 2 * time.Minute
 
 // Build compiles the command into a folder of the test and returns the path of
-// the program. Call it once and share the path: linking takes a second.
+// the program.
 func Build(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "strongroom")
+	path, err := BuildIn(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// BuildIn is Build for a TestMain, so that the tests of a package share one
+// program: linking takes a second.
+func BuildIn(dir string) (path string, err error) {
+	path = filepath.Join(dir, "strongroom")
 	_, here, _, _ := runtime.Caller(0)
 	cmd := exec.Command("go", "build", "-o", path, ".")
 	cmd.Dir = filepath.Dir(filepath.Dir(here))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("the command does not build: %v\n%s", err, out)
+		return "", fmt.Errorf("the command does not build: %w\n%s", err, out)
 	}
-	return path
+	return path, nil
 }
 
 // CLI is one user at one machine.

@@ -78,6 +78,11 @@ func (c *CLI) sections(lines []string) {
 		}
 		body.WriteString(line + "\n")
 	}
+	// What stands after the last line break is not a line.
+	if text := body.String(); strings.HasSuffix(text, "\n") {
+		body.Reset()
+		body.WriteString(strings.TrimSuffix(text, "\n"))
+	}
 	flush()
 }
 

@@ -16,7 +16,6 @@ package export
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"time"
 
@@ -113,18 +112,26 @@ func (e *exporter) run(ctx context.Context, x *feature.Exchange, in runIn) error
 		return err
 	}
 	r := x.Request
-	r.Purpose = tenant.Export
+	if r.Purpose == "" || r.Purpose == tenant.Service {
+		// Another one stays: the door has its say about it.
+		r.Purpose = tenant.Export
+	}
 	if !scope.Record.IsZero() {
 		r.Targets = append(r.Targets, scope.Record)
 	}
-	// The door opens chunks under the same request: one id leads to all the
-	// events of an export.
-	pages := chunks{e.store, r}
+	out := &answer{w: x.Writer}
 	_, receipt, err := tenant.Stream(ctx, e.store, r, tenant.Steps[struct{}, struct{}]{
 		Open: func(_ context.Context, tx *tenant.Tx) (struct{}, error) { return struct{}{}, e.admit(tx) },
 		Bytes: func(ctx context.Context, _ struct{}, receipt audit.Receipt) (map[string]int64, error) {
 			x.Recorded(receipt)
-			return e.write(ctx, pages, scope, &answer{w: x.Writer})
+			// Chunks enter under the same request: one identifier leads to all
+			// the events of an export.
+			return nil, e.write(ctx, chunks{e.store, r}, scope, out)
+		},
+		// What went out is counted also where a feature panicked.
+		Close: func(_ context.Context, tx *tenant.Tx, _ struct{}, _ error) (struct{}, error) {
+			out.count(tx)
+			return struct{}{}, nil
 		},
 	})
 	x.Recorded(receipt)
@@ -143,16 +150,14 @@ func (e *exporter) admit(tx *tenant.Tx) error {
 	return nil
 }
 
-func (e *exporter) write(ctx context.Context, in feature.Chunks, scope feature.Scope, w *answer) (map[string]int64, error) {
-	a := archive.New(w, time.Now())
-	out := sink{a}
+func (e *exporter) write(ctx context.Context, in feature.Chunks, scope feature.Scope, w *answer) error {
+	w.a = archive.New(w, time.Now())
 	for _, s := range e.sources {
-		if err := s.export(ctx, in, scope, out); err != nil {
-			return w.counts(a), err
+		if err := s.export(ctx, in, scope, sink{w.a}); err != nil {
+			return err
 		}
 	}
-	err := a.Close()
-	return w.counts(a), err
+	return w.a.Close()
 }
 
 // chunks opens the transactions of an export: each reads a page and leaves an
@@ -172,6 +177,7 @@ func (c chunks) Chunk(ctx context.Context, fn func(context.Context, *tenant.Tx) 
 type answer struct {
 	w     http.ResponseWriter
 	bytes int64
+	a     *archive.Writer
 }
 
 func (a *answer) Write(b []byte) (int, error) {
@@ -185,9 +191,14 @@ func (a *answer) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (a *answer) counts(w *archive.Writer) map[string]int64 {
-	t := w.Totals()
-	all := map[string]int64{"bytes": a.bytes, "entries": t.Entries, "records": t.Records, "files": t.Files}
-	maps.DeleteFunc(all, func(_ string, n int64) bool { return n == 0 })
-	return all
+// count puts into the event what went out.
+func (a *answer) count(tx *tenant.Tx) {
+	t := archive.Totals{}
+	if a.a != nil {
+		t = a.a.Totals()
+	}
+	tx.Count("bytes", a.bytes)
+	tx.Count("entries", t.Entries)
+	tx.Count("records", t.Records)
+	tx.Count("files", t.Files)
 }

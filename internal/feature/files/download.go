@@ -26,9 +26,9 @@ type content struct {
 	key     [32]byte
 }
 
-// look finds a stored version, 0 for the newest, and takes its key.
+// look finds a stored version, 0 for the newest, and takes its key. The caller
+// names the file in the event.
 func (f *Files) look(ctx context.Context, tx *tenant.Tx, file id.File, version uint64) (*content, error) {
-	tx.Touch(file)
 	var r row
 	var chosen, size, leaf int64
 	var generation int32
@@ -83,7 +83,7 @@ func lost(err error) error {
 // chooses the part and returns where to, or nil to send nothing.
 func (f *Files) Download(ctx context.Context, r tenant.Request, file id.File, version uint64, begin func(receipt audit.Receipt, what File, version uint64, size int64) (io.Writer, int64, int64, error)) (audit.Receipt, error) {
 	r.Action = policy.FileDownload
-	r.Targets = append(r.Targets, file)
+	r.Targets = append(r.Targets, file) // for both events: the second has no transaction to touch it in
 	_, receipt, err := tenant.Stream(ctx, f.tenant, r, tenant.Steps[*content, struct{}]{
 		Open: func(ctx context.Context, tx *tenant.Tx) (*content, error) { return f.look(ctx, tx, file, version) },
 		Bytes: func(ctx context.Context, c *content, receipt audit.Receipt) (map[string]int64, error) {

@@ -55,6 +55,7 @@ func (f *Files) exportOne(ctx context.Context, in feature.Chunks, file id.File, 
 	var org id.Org
 	err := in.Chunk(ctx, func(ctx context.Context, tx *tenant.Tx) (err error) {
 		org = tx.Org()
+		tx.Touch(file)
 		c, err = f.look(ctx, tx, file, 0)
 		return err
 	})

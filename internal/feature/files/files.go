@@ -111,9 +111,14 @@ func sealDescription(ctx context.Context, tx *tenant.Tx, file uuid.UUID, version
 		seal.Section{Name: sectionMedia, Leaf: leaf, Plain: seal.NewSecretString(media)})
 }
 
-// read describes a stored file. An erased one is gone.
+// read describes a stored file and names it in the event.
 func (f *Files) read(ctx context.Context, tx *tenant.Tx, file id.File) (File, error) {
 	tx.Touch(file)
+	return f.fetch(ctx, tx, file)
+}
+
+// fetch describes a stored file. An erased one is gone.
+func (f *Files) fetch(ctx context.Context, tx *tenant.Tx, file id.File) (File, error) {
 	var r row
 	err := tx.QueryRow(ctx, tenant.Lit(`SELECT id, version, leaf, size, body, owner_id, visibility::text, created_at, created_by, updated_at, updated_by
  FROM file WHERE org_id = $1 AND id = $2 AND state = 'stored'`), tx.Org().UUID(), file.UUID()).Scan(r.dest()...)

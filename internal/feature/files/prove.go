@@ -224,6 +224,7 @@ func (f *Files) moved(ctx context.Context, to, from *canary) error {
 	}
 	defer func() { _ = f.blobs.Delete(context.WithoutCancel(ctx), place) }()
 	_, _, err = tenant.Do(ctx, f.tenant, to.request(policy.FileDownload), func(ctx context.Context, tx *tenant.Tx) (struct{}, error) {
+		tx.Touch(to.ID)
 		c, err := f.look(ctx, tx, to.ID, 0)
 		if err != nil {
 			return struct{}{}, err

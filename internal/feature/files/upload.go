@@ -65,7 +65,6 @@ func (f *Files) Create(ctx context.Context, r tenant.Request, u Upload, recorded
 
 // Replace stores a new version of a file whose newest version is match.
 func (f *Files) Replace(ctx context.Context, r tenant.Request, file id.File, match uint64, u Upload, recorded func(audit.Receipt)) (File, audit.Receipt, error) {
-	r.Targets = append(r.Targets, file)
 	return f.run(ctx, r, u, recorded, func(ctx context.Context, tx *tenant.Tx) (*pending, error) {
 		return f.reserveVersion(ctx, tx, file, match, u)
 	})
@@ -291,7 +290,7 @@ func (f *Files) settleVersion(ctx context.Context, tx *tenant.Tx, p *pending) (F
 	case n == 0:
 		return File{}, errSwept
 	}
-	return f.read(ctx, tx, p.file)
+	return f.fetch(ctx, tx, p.file)
 }
 
 // withdraw takes back what reserve wrote. Bytes that did not become an object
@@ -314,7 +313,6 @@ func (f *Files) sweep(ctx context.Context, s *tenant.Store, r tenant.Request, re
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "the job names no file")
 	}
-	r.Targets = append(r.Targets, file)
 	_, _, err = tenant.Do(ctx, s, r, func(ctx context.Context, tx *tenant.Tx) (struct{}, error) {
 		return struct{}{}, f.clear(ctx, tx, file, tx.Now().Add(-sweepAfter))
 	})

@@ -11,7 +11,6 @@ import (
 
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
-	"strongroom/internal/base/keytree"
 	"strongroom/internal/base/seal"
 	"strongroom/internal/feature"
 	"strongroom/internal/kind"
@@ -60,14 +59,37 @@ type sealedCollection struct {
 
 // collection finds a collection by its name. One from the cache may be out of
 // date: a statement that depends on it names its version.
-func (s *Records) collection(ctx context.Context, tx *tenant.Tx, name string) (collection, error) {
+func (s *Records) collection(ctx context.Context, tx *tenant.Tx, name string) (c collection, cached bool, err error) {
 	s.mu.Lock()
-	c, ok := s.byOrg[tx.Org()][name]
+	c, cached = s.byOrg[tx.Org()][name]
 	s.mu.Unlock()
-	if ok {
-		return c, nil
+	if !cached {
+		c, err = s.load(ctx, tx, name)
 	}
-	return s.load(ctx, tx, name)
+	return c, cached, err
+}
+
+// accept finds a collection and holds content against its schema. What an old
+// schema refuses may fit the present one, so a refusal is never by the cache
+// alone.
+func (s *Records) accept(ctx context.Context, tx *tenant.Tx, name string, content feature.Object) (collection, feature.Object, error) {
+	c, cached, err := s.collection(ctx, tx, name)
+	if err != nil {
+		return c, nil, err
+	}
+	text, err := accept(c, content, "/content")
+	if err == nil || !cached {
+		return c, text, err
+	}
+	now, lerr := s.load(ctx, tx, name)
+	if lerr != nil {
+		return c, nil, lerr
+	}
+	if now.Version == c.Version {
+		return c, nil, err
+	}
+	text, err = accept(now, content, "/content")
+	return now, text, err
 }
 
 func (s *Records) load(ctx context.Context, tx *tenant.Tx, name string) (collection, error) {
@@ -79,20 +101,16 @@ func (s *Records) load(ctx context.Context, tx *tenant.Tx, name string) (collect
 	if err != nil {
 		return collection{}, err
 	}
-	var row uuid.UUID
-	var version int64
-	var body seal.Sealed
-	var at time.Time
-	var by uuid.UUID
+	var r collectionRow
 	err = tx.QueryRow(ctx, tenant.Lit(`SELECT id, version, body, created_at, created_by FROM collection WHERE org_id = $1 AND token = $2`),
-		tx.Org().UUID(), token).Scan(&row, &version, &body, &at, &by)
+		tx.Org().UUID(), token).Scan(r.dest()...)
 	if errors.Is(err, tenant.ErrNoRows) {
 		return collection{}, notFound
 	}
 	if err != nil {
 		return collection{}, err
 	}
-	c, err := s.openCollection(ctx, tx, row, version, body, at, by)
+	c, err := s.openCollection(ctx, tx, r)
 	if err != nil {
 		return collection{}, err
 	}
@@ -109,18 +127,25 @@ func (s *Records) keep(org id.Org, c collection) {
 	if s.byOrg[org] == nil {
 		s.byOrg[org] = map[string]collection{}
 	}
+	if _, known := s.byOrg[org][c.Kind]; !known {
+		s.cached++
+	}
 	s.byOrg[org][c.Kind] = c
-	s.cached++
 }
 
-func (s *Records) forget(org id.Org, name string) {
-	s.mu.Lock()
-	delete(s.byOrg[org], name)
-	s.mu.Unlock()
+// collectionRow is a collection as the table holds it.
+type collectionRow struct {
+	id      uuid.UUID
+	version int64
+	body    seal.Sealed
+	at      time.Time
+	by      uuid.UUID
 }
 
-func (s *Records) openCollection(ctx context.Context, tx *tenant.Tx, row uuid.UUID, version int64, body seal.Sealed, at time.Time, by uuid.UUID) (collection, error) {
-	plain, err := seal.OpenOne(ctx, tx.Keys(), seal.Place{Org: tx.Org(), Table: tableCollection, Row: row, Version: uint64(version)}, body, "declaration")
+func (r *collectionRow) dest() []any { return []any{&r.id, &r.version, &r.body, &r.at, &r.by} }
+
+func (s *Records) openCollection(ctx context.Context, tx *tenant.Tx, r collectionRow) (collection, error) {
+	plain, err := seal.OpenOne(ctx, tx.Keys(), seal.Place{Org: tx.Org(), Table: tableCollection, Row: r.id, Version: uint64(r.version)}, r.body, "declaration")
 	if err != nil {
 		return collection{}, err
 	}
@@ -132,8 +157,8 @@ func (s *Records) openCollection(ctx context.Context, tx *tenant.Tx, row uuid.UU
 	if err != nil {
 		return collection{}, err
 	}
-	return collection{ID: id.CollectionOf(row), Kind: d.Kind, Version: version, Schema: schema, view: Collection{ID: id.CollectionOf(row), Kind: d.Kind,
-		Title: d.Title, Schema: d.Schema, Version: uint64(version), CreatedAt: at, CreatedBy: id.PersonOf(by)}}, nil
+	return collection{ID: id.CollectionOf(r.id), Kind: d.Kind, Version: r.version, Schema: schema, view: Collection{ID: id.CollectionOf(r.id), Kind: d.Kind,
+		Title: d.Title, Schema: d.Schema, Version: uint64(r.version), CreatedAt: r.at.UTC(), CreatedBy: id.PersonOf(r.by)}}, nil
 }
 
 func (s *Records) createCollection(ctx context.Context, tx *tenant.Tx, in createCollectionIn) (feature.Created[Collection], error) {
@@ -199,7 +224,8 @@ func (s *Records) listCollections(ctx context.Context, tx *tenant.Tx, in listCol
 	if err != nil {
 		return feature.List[Collection]{}, err
 	}
-	found, err := s.listPage(ctx, tx, after, in.Limit+1)
+	n := limit(in.Listing)
+	found, err := s.listPage(ctx, tx, after, n+1)
 	if err != nil {
 		return feature.List[Collection]{}, err
 	}
@@ -207,7 +233,7 @@ func (s *Records) listCollections(ctx context.Context, tx *tenant.Tx, in listCol
 	for i, c := range found {
 		items[i] = c.view
 	}
-	items, next, err := page(ctx, tx, query, items, in.Limit, func(c Collection) uuid.UUID { return c.ID.UUID() })
+	items, next, err := page(ctx, tx, query, items, n, func(c Collection) uuid.UUID { return c.ID.UUID() })
 	for _, c := range items {
 		tx.Touch(c.ID)
 	}
@@ -224,14 +250,11 @@ func (s *Records) listPage(ctx context.Context, tx *tenant.Tx, after uuid.UUID, 
 	defer rows.Close()
 	var out []collection
 	for rows.Next() {
-		var row, by uuid.UUID
-		var version int64
-		var body seal.Sealed
-		var at time.Time
-		if err := rows.Scan(&row, &version, &body, &at, &by); err != nil {
+		var r collectionRow
+		if err := rows.Scan(r.dest()...); err != nil {
 			return nil, err
 		}
-		c, err := s.openCollection(ctx, tx, row, version, body, at, by)
+		c, err := s.openCollection(ctx, tx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -249,6 +272,15 @@ func position(ctx context.Context, tx *tenant.Tx, query, cursor string) (uuid.UU
 	return uuid.FromBytes(b)
 }
 
+// limit is how many items a page may hold. Calls inside the process have no
+// default of their own.
+func limit(l feature.Listing) int {
+	if l.Limit <= 0 {
+		return 50
+	}
+	return min(l.Limit, 200)
+}
+
 // page cuts the one row that was read too many, and seals the way to it.
 func page[T any](ctx context.Context, tx *tenant.Tx, query string, items []T, limit int, key func(T) uuid.UUID) ([]T, string, error) {
 	if len(items) <= limit {
@@ -259,6 +291,3 @@ func page[T any](ctx context.Context, tx *tenant.Tx, query string, items []T, li
 	next, err := tx.SealCursor(ctx, query, last[:])
 	return items, next, err
 }
-
-// reserved keeps the leaf type of the key tree out of the statements.
-func reserved(l keytree.Leaf) int64 { return int64(l) }

@@ -2,7 +2,6 @@ package records
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,8 +17,6 @@ const (
 	tableLink     = "link"
 	tokenRelation = "relation"
 )
-
-func itoa(i int) string { return strconv.Itoa(i) }
 
 // target reads the other end of a link.
 func target(s string) (ref id.Ref, kind string, err error) {
@@ -39,26 +36,9 @@ func (s *Records) createLink(ctx context.Context, tx *tenant.Tx, in createLinkIn
 		return feature.Created[Link]{}, err
 	}
 	tx.Touch(to)
-	c, err := s.collection(ctx, tx, in.Kind)
+	c, _, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.Created[Link]{}, err
-	}
-	// Both ends must be there and visible to the caller, and stay until the
-	// link is.
-	if _, err := s.lock(ctx, tx, c, in.ID); err != nil {
-		return feature.Created[Link]{}, err
-	}
-	var n int64
-	if kind == "record" {
-		n, err = tx.Exec(ctx, tenant.Lit(`SELECT 1 FROM record WHERE org_id = $1 AND id = $2 FOR SHARE`), tx.Org().UUID(), to.UUID())
-	} else {
-		n, err = tx.Exec(ctx, tenant.Lit(`SELECT 1 FROM file WHERE org_id = $1 AND id = $2 FOR SHARE`), tx.Org().UUID(), to.UUID())
-	}
-	if err != nil {
-		return feature.Created[Link]{}, err
-	}
-	if n == 0 {
-		return feature.Created[Link]{}, fault.At(fault.NotFound, "/to", "not_found", "the target of the link does not exist")
 	}
 	l := Link{ID: id.NewLink(), From: in.ID.String(), To: to.String(), Relation: in.Body.Relation, Direction: "out", CreatedAt: tx.Now(), CreatedBy: tx.Actor().Person()}
 	leaf, err := tx.NewLeaf(ctx)
@@ -73,19 +53,65 @@ func (s *Records) createLink(ctx context.Context, tx *tenant.Tx, in createLinkIn
 	if err != nil {
 		return feature.Created[Link]{}, err
 	}
-	tx.Touch(l.ID)
-	_, err = tx.Exec(ctx, tenant.Lit(`INSERT INTO link (org_id, id, leaf, from_id, to_id, to_kind, token, body, created_at, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`),
-		tx.Org().UUID(), l.ID.UUID(), reserved(leaf), in.ID.UUID(), to.UUID(), kind, token, body, l.CreatedAt, l.CreatedBy.UUID())
-	if tenant.IsUnique(err, "link_ends_key") {
-		return feature.Created[Link]{}, fault.New(fault.Conflict, "this link exists already")
+	args := []any{tx.Org().UUID(), l.ID.UUID(), int64(leaf), in.ID.UUID(), to.UUID(), token, body, l.CreatedAt, l.CreatedBy.UUID(), c.ID.UUID()}
+	// Both ends must be there and visible to the caller, and stay until the
+	// link is. Two links made across each other share these locks.
+	var n int64
+	if kind == "record" {
+		n, err = tx.Exec(ctx, tenant.Lit(`INSERT INTO link (org_id, id, leaf, from_id, to_id, to_kind, token, body, created_at, created_by)
+ SELECT $1, $2, $3, f.id, t.id, 'record', $6, $7, $8, $9 FROM record f, record t
+ WHERE f.org_id = $1 AND f.id = $4 AND f.collection_id = $10 AND t.org_id = $1 AND t.id = $5 FOR KEY SHARE`), args...)
+	} else {
+		n, err = tx.Exec(ctx, tenant.Lit(`INSERT INTO link (org_id, id, leaf, from_id, to_id, to_kind, token, body, created_at, created_by)
+ SELECT $1, $2, $3, f.id, t.id, 'file', $6, $7, $8, $9 FROM record f, file t
+ WHERE f.org_id = $1 AND f.id = $4 AND f.collection_id = $10 AND t.org_id = $1 AND t.id = $5 AND t.state = 'stored' FOR KEY SHARE`), args...)
 	}
+	switch {
+	case tenant.IsUnique(err, "link_ends_key"):
+		err = fault.New(fault.Conflict, "this link exists already")
+	case err == nil && n == 0:
+		// Which end is missing? The one in the path is asked for first.
+		if _, err = s.read(ctx, tx, in.Kind, in.ID); err == nil {
+			err = fault.At(fault.NotFound, "/to", "not_found", "the target of the link does not exist")
+		}
+	}
+	if err != nil {
+		return feature.Created[Link]{}, err
+	}
+	tx.Touch(l.ID)
 	return feature.Created[Link]{Location: "/v1/orgs/" + tx.Org().String() + "/collections/" + c.Kind + "/records/" + in.ID.String() + "/links/" + l.ID.String(),
-		ETag: feature.VersionTag(1), Body: l}, err
+		ETag: feature.VersionTag(1), Body: l}, nil
+}
+
+// linkRow is a link as the table holds it.
+type linkRow struct {
+	id, from, to, by uuid.UUID
+	kind             string
+	body             seal.Sealed
+	at               time.Time
+}
+
+func (r *linkRow) dest() []any {
+	return []any{&r.id, &r.from, &r.to, &r.kind, &r.body, &r.at, &r.by}
+}
+
+// open returns the link as seen from where it begins.
+func (r *linkRow) open(ctx context.Context, tx *tenant.Tx) (Link, error) {
+	relation, err := seal.OpenOne(ctx, tx.Keys(), seal.Place{Org: tx.Org(), Table: tableLink, Row: r.id, Version: 1}, r.body, "relation")
+	if err != nil {
+		return Link{}, err
+	}
+	l := Link{ID: id.LinkOf(r.id), From: id.RecordOf(r.from).String(), To: id.RecordOf(r.to).String(), Relation: string(relation.Reveal()), Direction: "out",
+		CreatedAt: r.at.UTC(), CreatedBy: id.PersonOf(r.by)}
+	if r.kind == "file" {
+		l.To = id.FileOf(r.to).String()
+	}
+	return l, nil
 }
 
 func (s *Records) listLinks(ctx context.Context, tx *tenant.Tx, in listLinksIn) (feature.List[Link], error) {
 	tx.Touch(in.ID)
-	c, err := s.collection(ctx, tx, in.Kind)
+	c, _, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.List[Link]{}, err
 	}
@@ -94,17 +120,23 @@ func (s *Records) listLinks(ctx context.Context, tx *tenant.Tx, in listLinksIn) 
 	if err != nil {
 		return feature.List[Link]{}, err
 	}
+	n := limit(in.Listing)
 	// A link shows only while both of its ends are there and visible to the
-	// caller. The first column of the outer join says whether the record is.
-	rows, err := tx.Query(ctx, tenant.Lit(`SELECT here.id, l.id, l.from_id, l.to_id, l.to_kind, l.body, l.created_at, l.created_by
+	// caller. The outer join gives a row where the record has no link, and none
+	// where there is no record. k.from_id and k.to_id are asked apart, so that
+	// each finds its index.
+	rows, err := tx.Query(ctx, tenant.Lit(`SELECT l.id, l.from_id, l.to_id, l.to_kind, l.body, l.created_at, l.created_by
  FROM record here LEFT JOIN LATERAL (
-  SELECT k.id, k.from_id, k.to_id, k.to_kind, k.body, k.created_at, k.created_by FROM link k
-  WHERE k.org_id = $1 AND (k.from_id = $2 OR k.to_id = $2) AND k.id > $4
-   AND EXISTS (SELECT FROM record f WHERE f.org_id = $1 AND f.id = k.from_id)
+  SELECT k.id, k.from_id, k.to_id, k.to_kind, k.body, k.created_at, k.created_by FROM (
+   SELECT id, from_id, to_id, to_kind, body, created_at, created_by FROM link WHERE org_id = $1 AND from_id = $2 AND id > $4
+   UNION ALL
+   SELECT id, from_id, to_id, to_kind, body, created_at, created_by FROM link WHERE org_id = $1 AND to_id = $2 AND from_id <> $2 AND id > $4
+  ) k
+  WHERE EXISTS (SELECT FROM record f WHERE f.org_id = $1 AND f.id = k.from_id)
    AND (EXISTS (SELECT FROM record t WHERE t.org_id = $1 AND t.id = k.to_id) OR EXISTS (SELECT FROM file t WHERE t.org_id = $1 AND t.id = k.to_id))
   ORDER BY k.id LIMIT $5) l ON true
  WHERE here.org_id = $1 AND here.id = $2 AND here.collection_id = $3 ORDER BY l.id`),
-		tx.Org().UUID(), in.ID.UUID(), c.ID.UUID(), after, in.Limit+1)
+		tx.Org().UUID(), in.ID.UUID(), c.ID.UUID(), after, n+1)
 	if err != nil {
 		return feature.List[Link]{}, err
 	}
@@ -113,27 +145,22 @@ func (s *Records) listLinks(ctx context.Context, tx *tenant.Tx, in listLinksIn) 
 	found := false
 	for rows.Next() {
 		found = true
-		var here uuid.UUID
+		var r linkRow
 		var link, from, to, by *uuid.UUID
 		var kind *string
-		var body seal.Sealed
 		var at *time.Time
-		if err := rows.Scan(&here, &link, &from, &to, &kind, &body, &at, &by); err != nil {
+		if err := rows.Scan(&link, &from, &to, &kind, &r.body, &at, &by); err != nil {
 			return feature.List[Link]{}, err
 		}
 		if link == nil {
 			continue
 		}
-		relation, err := seal.OpenOne(ctx, tx.Keys(), seal.Place{Org: tx.Org(), Table: tableLink, Row: *link, Version: 1}, body, "relation")
+		r.id, r.from, r.to, r.kind, r.at, r.by = *link, *from, *to, *kind, *at, *by
+		l, err := r.open(ctx, tx)
 		if err != nil {
 			return feature.List[Link]{}, err
 		}
-		l := Link{ID: id.LinkOf(*link), From: id.RecordOf(*from).String(), To: id.RecordOf(*to).String(), Relation: string(relation.Reveal()), Direction: "out",
-			CreatedAt: at.UTC(), CreatedBy: id.PersonOf(*by)}
-		if *kind == "file" {
-			l.To = id.FileOf(*to).String()
-		}
-		if *from != in.ID.UUID() {
+		if r.from != in.ID.UUID() {
 			l.Direction = "in"
 		}
 		items = append(items, l)
@@ -144,21 +171,26 @@ func (s *Records) listLinks(ctx context.Context, tx *tenant.Tx, in listLinksIn) 
 	if !found {
 		return feature.List[Link]{}, errNoRecord
 	}
-	items, next, err := page(ctx, tx, query, items, in.Limit, func(l Link) uuid.UUID { return l.ID.UUID() })
+	items, next, err := page(ctx, tx, query, items, n, func(l Link) uuid.UUID { return l.ID.UUID() })
 	for _, l := range items {
 		tx.Touch(l.ID)
 	}
 	return feature.List[Link]{Body: feature.NewPage(items, next)}, err
 }
 
+// deleteLink removes a link that its caller sees: both ends must be there and
+// visible, as for the list.
 func (s *Records) deleteLink(ctx context.Context, tx *tenant.Tx, in deleteLinkIn) (feature.NoContent, error) {
 	tx.Touch(in.ID, in.Link)
-	c, err := s.collection(ctx, tx, in.Kind)
+	c, _, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.NoContent{}, err
 	}
 	n, err := tx.Exec(ctx, tenant.Lit(`DELETE FROM link l USING record r WHERE l.org_id = $1 AND l.id = $2 AND (l.from_id = $3 OR l.to_id = $3)
- AND r.org_id = $1 AND r.id = $3 AND r.collection_id = $4`), tx.Org().UUID(), in.Link.UUID(), in.ID.UUID(), c.ID.UUID())
+ AND r.org_id = $1 AND r.id = $3 AND r.collection_id = $4
+ AND EXISTS (SELECT FROM record f WHERE f.org_id = $1 AND f.id = l.from_id)
+ AND (EXISTS (SELECT FROM record t WHERE t.org_id = $1 AND t.id = l.to_id) OR EXISTS (SELECT FROM file t WHERE t.org_id = $1 AND t.id = l.to_id))`),
+		tx.Org().UUID(), in.Link.UUID(), in.ID.UUID(), c.ID.UUID())
 	if err == nil && n == 0 {
 		err = fault.New(fault.NotFound, "no such link")
 	}

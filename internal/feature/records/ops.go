@@ -9,15 +9,13 @@ import (
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/policy"
 	"strongroom/internal/feature"
+	"strongroom/internal/kind"
 )
 
 const (
 	collectionsPath = "/v1/orgs/{org}/collections"
 	recordsPath     = "/v1/orgs/{org}/collections/{kind}/records"
 	recordPath      = recordsPath + "/{id}"
-
-	maxContent = 1 << 20
-	maxBulk    = 5000
 )
 
 // Feature offers the collections and records.
@@ -31,7 +29,7 @@ func Feature(s *Records) feature.Feature {
 			Summary: "Read a collection and its schema"}, s.getCollection),
 
 		feature.Handle(feature.Meta{ID: "create-record", Method: http.MethodPost, Path: recordsPath, Action: policy.RecordCreate,
-			Summary: "Create a record", Status: http.StatusCreated, MaxBody: maxContent + 4096}, s.create),
+			Summary: "Create a record", Status: http.StatusCreated, MaxBody: kind.MaxContent + 4096}, s.create),
 		feature.HandleSelf(feature.Meta{ID: "create-records", Method: http.MethodPost, Path: recordsPath + ":bulk", Action: policy.RecordCreate,
 			Summary: "Create many records", Description: "Records are created in chunks of 500, each a transaction and an audit event of its own. With an Idempotency-Key a repeated request goes on where the first one stopped.",
 			Status: http.StatusCreated, MaxBody: 32 << 20, BodyTime: 2 * time.Minute, Shape: feature.Bulk}, s.createMany),
@@ -40,7 +38,7 @@ func Feature(s *Records) feature.Feature {
 		feature.Handle(feature.Meta{ID: "get-record", Method: http.MethodGet, Path: recordPath, Action: policy.RecordRead,
 			Summary: "Read a record"}, s.get),
 		feature.Handle(feature.Meta{ID: "update-record", Method: http.MethodPut, Path: recordPath, Action: policy.RecordUpdate,
-			Summary: "Replace a record's content", MaxBody: maxContent + 4096}, s.update),
+			Summary: "Replace a record's content", MaxBody: kind.MaxContent + 4096}, s.update),
 		feature.Handle(feature.Meta{ID: "delete-record", Method: http.MethodDelete, Path: recordPath, Action: policy.RecordDelete,
 			Summary: "Move a record to the trash"}, s.delete),
 		feature.Handle(feature.Meta{ID: "restore-record", Method: http.MethodPost, Path: recordPath + ":restore", Action: policy.RecordRestore,
@@ -70,25 +68,25 @@ type Collection struct {
 
 // Record is a record as the API shows it.
 type Record struct {
-	ID         id.Record       `json:"id"`
-	Collection string          `json:"collection" doc:"The kind's name."`
-	Version    uint64          `json:"version"`
-	Content    json.RawMessage `json:"content" doc:"The JSON object that was stored, byte for byte."`
-	Visibility string          `json:"visibility" enum:"organization,private"`
-	Owner      id.Person       `json:"owner"`
-	CreatedAt  time.Time       `json:"created_at"`
-	CreatedBy  id.Person       `json:"created_by"`
-	UpdatedAt  time.Time       `json:"updated_at"`
-	UpdatedBy  id.Person       `json:"updated_by"`
+	ID         id.Record      `json:"id"`
+	Collection string         `json:"collection" doc:"The kind's name."`
+	Version    uint64         `json:"version"`
+	Content    feature.Object `json:"content" doc:"The object as it was sent, but for white space between its tokens: numbers keep their digits, members their order."`
+	Visibility string         `json:"visibility" enum:"organization,private"`
+	Owner      id.Person      `json:"owner"`
+	CreatedAt  time.Time      `json:"created_at"`
+	CreatedBy  id.Person      `json:"created_by"`
+	UpdatedAt  time.Time      `json:"updated_at"`
+	UpdatedBy  id.Person      `json:"updated_by"`
 }
 
 // Version is one entry of a record's history.
 type Version struct {
-	Version uint64          `json:"version"`
-	Action  string          `json:"action" enum:"create,update"`
-	At      time.Time       `json:"at"`
-	By      id.Person       `json:"by"`
-	Content json.RawMessage `json:"content"`
+	Version uint64         `json:"version"`
+	Action  string         `json:"action" enum:"create,update"`
+	At      time.Time      `json:"at"`
+	By      id.Person      `json:"by"`
+	Content feature.Object `json:"content"`
 }
 
 // Link is a link as seen from one of its ends.
@@ -122,8 +120,8 @@ type (
 
 // NewRecord is the body of a create or update.
 type NewRecord struct {
-	Content    json.RawMessage `json:"content" doc:"A JSON object that the collection's schema accepts. It is stored byte for byte."`
-	Visibility string          `json:"visibility,omitempty" enum:"organization,private" doc:"private: only the owner sees it. Default: organization."`
+	Content    feature.Object `json:"content" doc:"An object that the collection's schema accepts."`
+	Visibility string         `json:"visibility,omitempty" enum:"organization,private" doc:"private: only the owner sees it. Default: organization."`
 }
 
 type (

@@ -18,6 +18,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -49,10 +50,10 @@ func Feature() feature.Feature {
 type listIn struct {
 	Org id.Org `path:"org" doc:"The organization."`
 	feature.Listing
-	From  int64     `query:"from" minimum:"0" doc:"The lowest idx to return."`
-	To    int64     `query:"to" minimum:"0" default:"9007199254740991" doc:"The highest idx to return."`
-	Since time.Time `query:"since" doc:"Only events of this time and later, to the millisecond."`
-	Until time.Time `query:"until" doc:"Only events before this time, to the millisecond."`
+	From   int64     `query:"from" minimum:"0" doc:"Only events with this idx or a higher one."`
+	Before int64     `query:"before" minimum:"1" doc:"Only events with a lower idx."`
+	Since  time.Time `query:"since" doc:"Only events of this time and later, to the millisecond."`
+	Until  time.Time `query:"until" doc:"Only events before this time, to the millisecond."`
 }
 
 // window is how many places of the log one request looks at: times are not
@@ -60,17 +61,20 @@ type listIn struct {
 const window = 20_000
 
 func list(ctx context.Context, tx *tenant.Tx, in listIn) (feature.List[Event], error) {
-	query := fmt.Sprintf("audit/%d/%d/%d/%d", in.From, in.To, in.Since.UnixMilli(), in.Until.UnixMilli())
+	query := fmt.Sprintf("audit/%d/%d/%d/%d", in.From, in.Before, in.Since.UnixMilli(), in.Until.UnixMilli())
 	b, err := tx.OpenCursor(ctx, query, in.Cursor)
 	if err != nil {
 		return feature.List[Event]{}, err
 	}
-	below := in.To + 1
+	below := in.Before
+	if below == 0 {
+		below = math.MaxInt64
+	}
 	if len(b) == 8 {
 		below = int64(binary.BigEndian.Uint64(b))
 	}
 	since, until := span(in.Since, in.Until)
-	items, next, err := read(ctx, tx, place{from: in.From, below: below, since: since, until: until, limit: in.Limit})
+	items, next, err := read(ctx, tx, place{from: in.From, below: below, since: since, until: until, limit: limit(in.Listing), window: window})
 	if err != nil {
 		return feature.List[Event]{}, err
 	}
@@ -110,6 +114,16 @@ type place struct {
 	from, below  int64 // from ≤ idx < below
 	since, until uuid.UUID
 	limit        int
+	window       int64
+}
+
+// limit is how many events a page may hold. Calls inside the process have no
+// default of their own.
+func limit(l feature.Listing) int {
+	if l.Limit <= 0 {
+		return 50
+	}
+	return min(l.Limit, 200)
 }
 
 // read returns a page and the idx below which the next one begins, 0 at the
@@ -122,7 +136,7 @@ func read(ctx context.Context, tx *tenant.Tx, p place) (items []Event, next int6
   SELECT v.idx, v.event_id, v.leaf, v.body, v.openings FROM audit.event v
   WHERE v.org_id = $1 AND v.idx < w.top AND v.idx >= greatest(w.top - $3, $4) AND v.event_id >= $5 AND v.event_id < $6
   ORDER BY v.idx DESC LIMIT $7) e ON true
- ORDER BY e.idx DESC`), tx.Org().UUID(), p.below, int64(window), p.from, p.since, p.until, p.limit)
+ ORDER BY e.idx DESC`), tx.Org().UUID(), p.below, p.window, p.from, p.since, p.until, p.limit)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -150,7 +164,7 @@ func read(ctx context.Context, tx *tenant.Tx, p place) (items []Event, next int6
 		return nil, 0, err
 	}
 	if len(items) < p.limit {
-		next = max(top-window, 0)
+		next = max(top-p.window, 0)
 	}
 	return items, next, nil
 }
@@ -175,15 +189,21 @@ type tail struct {
 	Damaged bool `json:"damaged,omitempty" doc:"True where what is stored does not open, or not match its hash: it was changed after it was recorded."`
 }
 
-// shown is Event in the API's description.
-type shown struct {
+// auditEvent is Event in the API's description.
+type auditEvent struct {
 	audit.Event
 	tail
 }
 
-// Schema describes the object.
+// Schema describes the object. Of a pruned event little is left, and a later
+// version may have more members: neither is another form.
 func (Event) Schema(r huma.Registry) *huma.Schema {
-	return r.Schema(reflect.TypeFor[shown](), true, "AuditEvent")
+	s := r.Schema(reflect.TypeFor[auditEvent](), true, "")
+	if object := r.SchemaFromRef(s.Ref); object != nil {
+		object.Required = []string{"id", "idx", "leaf"}
+		object.AdditionalProperties = true
+	}
+	return s
 }
 
 func open(ctx context.Context, keys seal.Keys, idx int64, ev id.Event, leaf []byte, body, openings seal.Sealed) (Event, error) {

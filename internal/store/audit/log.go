@@ -16,6 +16,7 @@ import (
 
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
+	"strongroom/internal/base/keytree"
 	"strongroom/internal/base/seal"
 	"strongroom/internal/store/internal/pg"
 )
@@ -35,6 +36,9 @@ type Options struct {
 	URL  string // connection string of the login sr_audit
 	Keys func(id.Org) seal.Keys
 	Log  *slog.Logger
+	// Gap is how long a missing number may be on its way before it counts as
+	// taken out; 0: longer than any transaction of the doors lives.
+	Gap time.Duration
 }
 
 const (
@@ -46,10 +50,13 @@ const (
 
 // Log writes events. One serves a whole process.
 type Log struct {
-	pool  *pg.Pool
-	keys  func(id.Org) seal.Keys
-	log   *slog.Logger
-	chain chain
+	pool *pg.Pool
+	keys func(id.Org) seal.Keys
+	log  *slog.Logger
+	gap  time.Duration
+	// chainKey makes the first link of each server's chain.
+	chainKey *seal.Hasher
+	chain    chain
 	// broken counts rows that did not continue their chain, and gaps.
 	broken atomic.Int64
 	// fence is that of this process's lease while it leads, else 0.
@@ -59,6 +66,7 @@ type Log struct {
 	done    chan struct{}
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
+	closing sync.Once
 }
 
 type waiting struct {
@@ -78,17 +86,30 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Gap == 0 {
+		o.Gap = gapAfter
+	}
+	// The first link of every chain is keyed: rows put in by other hands cannot
+	// begin one.
+	key, err := seal.NewHasher(ctx, o.Keys(id.Installation), keytree.LeafAudit, "chain")
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("audit: chain key: %w", err)
+	}
 	run, stop := context.WithCancel(context.Background())
-	l := &Log{pool: pool, keys: o.Keys, log: o.Log, chain: chain{server: id.NewServer()},
+	l := &Log{pool: pool, keys: o.Keys, log: o.Log, gap: o.Gap, chainKey: key, chain: chain{server: id.NewServer()},
 		queue: make(chan waiting, maxQueue), done: make(chan struct{}), stop: stop}
+	l.chain.last = l.first(l.chain.server.UUID())
 	l.wg.Add(2)
 	go func() { defer l.wg.Done(); l.commit(run) }()
 	go func() { defer l.wg.Done(); l.sequence(run) }()
 	return l, nil
 }
 
-// Close writes what is waiting and stops.
-func (l *Log) Close() {
+// Close writes what is waiting and stops. It may be called twice.
+func (l *Log) Close() { l.closing.Do(l.close) }
+
+func (l *Log) close() {
 	close(l.done)
 	time.AfterFunc(5*time.Second, l.stop)
 	l.wg.Wait()
@@ -112,6 +133,12 @@ type chain struct {
 	server id.Server
 	seq    int64
 	last   [32]byte
+}
+
+// first is link 0 of a server's chain.
+func (l *Log) first(server uuid.UUID) (out [32]byte) {
+	copy(out[:], l.chainKey.Sum(server[:]))
+	return out
 }
 
 type link struct {

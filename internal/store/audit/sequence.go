@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -61,19 +62,22 @@ type sequencer struct {
 	chains  map[uuid.UUID]*chainState
 }
 
-// chainState is what the leader has seen of one server's chain: everything up
-// to seq, and rows that arrived ahead of a missing one.
+// chainState is what leaders have seen of one server's chain: everything up to
+// seq, and rows that arrived ahead of a missing one. It is stored in the
+// transaction that moves the rows, so a new leader goes on where the old one
+// stood.
 type chainState struct {
 	seq     int64
 	hash    [32]byte
 	ahead   map[int64]chainRow
 	missing time.Time
+	changed bool
 }
 
 type chainRow struct {
-	org   uuid.UUID
-	leaf  []byte
-	chain []byte
+	Org   uuid.UUID `json:"org"`
+	Leaf  []byte    `json:"leaf"`
+	Chain []byte    `json:"chain"`
 }
 
 func (s *sequencer) step(ctx context.Context) int {
@@ -116,7 +120,7 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 	// A leader with nothing to do keeps out of the way of the group commit.
 	if time.Until(s.expires) > leaseFor/2 {
 		var work bool
-		if err := s.l.pool.Raw().QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.pending)`).Scan(&work); err != nil || !work {
+		if err := s.l.pool.Raw().QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.pending)`).Scan(&work); err != nil || !work && !s.overdue() {
 			return 0, err
 		}
 	}
@@ -143,7 +147,7 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 	var placed, numbered int64
 	for rows.Next() {
 		var t taken
-		if err := rows.Scan(&t.org, &t.server, &t.seq, &t.chain, &t.leaf, &placed, &numbered); err != nil {
+		if err := rows.Scan(&t.Org, &t.server, &t.seq, &t.Chain, &t.Leaf, &placed, &numbered); err != nil {
 			return 0, err
 		}
 		got = append(got, t)
@@ -154,22 +158,76 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 	if placed != numbered {
 		return 0, fmt.Errorf("audit: %d of %d events belong to an organization without a log", numbered-placed, numbered)
 	}
-	if len(got) == 0 && !s.renewed {
+	if len(got) == 0 && !s.renewed && !s.overdue() {
 		return 0, nil
 	}
-	if err := tx.Commit(ctx); err != nil {
-		s.expires = time.Time{}
+	for _, t := range got {
+		if err := s.follow(ctx, tx, t.server, t.seq, t.chainRow); err != nil {
+			s.chains = map[uuid.UUID]*chainState{}
+			return 0, err
+		}
+	}
+	s.gaps()
+	if err = s.keep(ctx, tx); err == nil {
+		err = tx.Commit(ctx)
+	}
+	if err != nil {
+		// What was followed in memory did not take place.
+		s.expires, s.chains = time.Time{}, map[uuid.UUID]*chainState{}
 		return 0, err
 	}
 	if s.renewed {
 		s.renewed = false
 		s.l.fence.Store(s.fence)
 	}
-	for _, t := range got {
-		s.follow(t.server, t.seq, t.chainRow)
-	}
-	s.gaps()
 	return len(got), nil
+}
+
+// keep stores how far each chain was followed.
+func (s *sequencer) keep(ctx context.Context, tx pgx.Tx) error {
+	for server, c := range s.chains {
+		if !c.changed {
+			continue
+		}
+		ahead, err := json.Marshal(c.ahead)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO audit.server_chain (server, seq, chain, ahead) VALUES ($1, $2, $3, $4::text::jsonb)
+ ON CONFLICT (server) DO UPDATE SET seq = excluded.seq, chain = excluded.chain, ahead = excluded.ahead`,
+			server, c.seq, c.hash[:], string(ahead)); err != nil {
+			return err
+		}
+		c.changed = false
+	}
+	return nil
+}
+
+// state returns what is known of a server's chain. A server that nobody has
+// seen begins at its first link, which only this installation can compute.
+func (s *sequencer) state(ctx context.Context, tx pgx.Tx, server uuid.UUID) (*chainState, error) {
+	if c := s.chains[server]; c != nil {
+		return c, nil
+	}
+	c := &chainState{hash: s.l.first(server), ahead: map[int64]chainRow{}}
+	var hash []byte
+	var ahead string
+	err := tx.QueryRow(ctx, `SELECT seq, chain, ahead::text FROM audit.server_chain WHERE server = $1`, server).Scan(&c.seq, &hash, &ahead)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+	case err != nil:
+		return nil, err
+	default:
+		copy(c.hash[:], hash)
+		if err := json.Unmarshal([]byte(ahead), &c.ahead); err != nil {
+			return nil, fmt.Errorf("audit: the state of a chain: %w", err)
+		}
+		if len(c.ahead) > 0 {
+			c.missing = time.Now()
+		}
+	}
+	s.chains[server] = c
+	return c, nil
 }
 
 // lead takes or keeps the lease. The row lock orders two servers that try at
@@ -210,22 +268,15 @@ func (s *sequencer) resign(ctx context.Context) {
 
 // follow checks that a row continues its server's chain. Rows may arrive out
 // of order, as transactions commit when they do.
-func (s *sequencer) follow(server uuid.UUID, seq int64, r chainRow) {
-	c := s.chains[server]
-	if c == nil {
-		c = &chainState{ahead: map[int64]chainRow{}}
-		// A server that was here before this leader is joined in mid-chain:
-		// its earlier rows were checked by the leader before.
-		if seq > 1 && server != s.holder {
-			c.seq, c.hash = seq, [32]byte(r.chain)
-			s.chains[server] = c
-			return
-		}
-		s.chains[server] = c
+func (s *sequencer) follow(ctx context.Context, tx pgx.Tx, server uuid.UUID, seq int64, r chainRow) error {
+	c, err := s.state(ctx, tx, server)
+	if err != nil {
+		return err
 	}
-	if seq <= c.seq {
-		return // the second of an event and its void: the first one counted
+	if _, twice := c.ahead[seq]; seq <= c.seq || twice {
+		return nil // the second of an event and its void: the first one counted
 	}
+	c.changed = true
 	c.ahead[seq] = r
 	for {
 		next, ok := c.ahead[c.seq+1]
@@ -233,23 +284,35 @@ func (s *sequencer) follow(server uuid.UUID, seq int64, r chainRow) {
 			break
 		}
 		delete(c.ahead, c.seq+1)
-		want := linkHash(c.hash, c.seq+1, next.org, next.leaf)
-		if !bytes.Equal(want[:], next.chain) {
+		want := linkHash(c.hash, c.seq+1, next.Org, next.Leaf)
+		if !bytes.Equal(want[:], next.Chain) {
 			s.l.broken.Add(1)
-			s.l.log.Error("audit: a pending row does not continue its server's chain", "server", id.ServerOf(server), "seq", c.seq+1)
+			s.l.log.Error("audit: a pending row does not continue its server's chain", "server", id.ServerOf(server).String(), "seq", c.seq+1)
 		}
-		c.seq, c.hash, c.missing = c.seq+1, [32]byte(next.chain), time.Time{}
+		c.seq, c.hash, c.missing = c.seq+1, [32]byte(next.Chain), time.Time{}
 	}
 	if len(c.ahead) > 0 && c.missing.IsZero() {
 		c.missing = time.Now()
 	}
+	return nil
+}
+
+// overdue reports whether a number is missing for so long that it will not
+// come any more.
+func (s *sequencer) overdue() bool {
+	for _, c := range s.chains {
+		if len(c.ahead) > 0 && time.Since(c.missing) >= s.l.gap {
+			return true
+		}
+	}
+	return false
 }
 
 // gaps reports numbers that stayed away longer than any transaction lives:
 // a row was removed before it was sequenced, or a server died in mid-commit.
 func (s *sequencer) gaps() {
 	for server, c := range s.chains {
-		if len(c.ahead) == 0 || time.Since(c.missing) < gapAfter {
+		if len(c.ahead) == 0 || time.Since(c.missing) < s.l.gap {
 			continue
 		}
 		lowest := int64(0)
@@ -259,8 +322,9 @@ func (s *sequencer) gaps() {
 			}
 		}
 		s.l.broken.Add(1)
-		s.l.log.Error("audit: events are missing from a server's chain", "server", id.ServerOf(server), "from", c.seq+1, "to", lowest-1)
-		c.seq, c.hash, c.missing = lowest, [32]byte(c.ahead[lowest].chain), time.Time{}
+		s.l.log.Error("audit: events are missing from a server's chain", "server", id.ServerOf(server).String(), "from", c.seq+1, "to", lowest-1)
+		c.seq, c.hash, c.missing = lowest, [32]byte(c.ahead[lowest].Chain), time.Time{}
+		c.changed = true
 		delete(c.ahead, lowest)
 	}
 }

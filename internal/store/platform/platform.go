@@ -31,11 +31,11 @@ func AppLogin(slice int) string { return fmt.Sprintf("sr_app_%02d", slice) }
 
 // Logins lists every role that may connect, the superuser apart.
 func Logins() []string {
-	all := make([]string, 0, Slices+5)
+	all := make([]string, 0, Slices+6)
 	for n := range Slices {
 		all = append(all, AppLogin(n))
 	}
-	return append(all, "sr_platform", "sr_audit", "sr_jobs", "sr_provisioner", "sr_migrator")
+	return append(all, "sr_platform", "sr_audit", "sr_jobs", "sr_provisioner", "sr_migrator", "sr_inspector")
 }
 
 // connect opens one connection with the given settings.

@@ -89,6 +89,7 @@ func TestEachLoginIsRefusedWhatItsWorkDoesNotNeed(t *testing.T) {
 		"sr_platform":    {deniedToServers, log, data, queue, provision, {"SELECT FROM platform.spare", "DELETE FROM platform.person", "UPDATE platform.person SET id = id", "UPDATE platform.membership SET org_id = org_id", "UPDATE platform.api_key SET secret_hash = ''", "UPDATE platform.session SET person_id = person_id", "INSERT INTO audit.event (org_id) VALUES (NULL)"}},
 		"sr_audit":       {deniedToServers, people, directory, data, queue, capability, provision, {"UPDATE audit.head SET org_id = org_id", "INSERT INTO audit.pending (xid) VALUES (pg_current_xact_id())", "DELETE FROM audit.leader", "DELETE FROM audit.server_chain", "DELETE FROM audit.head"}},
 		"sr_provisioner": {deniedToServers, people, log, data, queue, capability, {"SELECT FROM platform.org", "SELECT FROM platform.baseline", "INSERT INTO platform.spare (schema_name) VALUES ('pool')", "DELETE FROM platform.spare"}},
+		"sr_inspector":   {people, directory, log, data, queue, capability, provision, {"SELECT FROM audit.event", "SELECT FROM pg_stats", "SELECT FROM pg_statistic", "SELECT FROM pg_proc", "SELECT FROM pg_stat_activity", "SELECT FROM pg_authid", "SELECT FROM sr.capability_key", "SELECT FROM pool.goose_db_version"}},
 		"sr_jobs":        {without(deniedToServers, "pg_notify"), people, directory, log, data, capability, provision, {"ALTER TABLE jobs.river_job ADD COLUMN a int"}},
 	}
 	for n := range platform.Slices {

@@ -82,7 +82,7 @@ func TestTheDatabaseRefusesByItself(t *testing.T) {
 			{"a right for everybody", "GRANT SELECT ON record TO PUBLIC", "01007 " + nothing + " " + denied},
 			{"another login's settings", "RESET ROLE; ALTER ROLE sr_platform SET search_path = pg_temp", denied},
 			{"the database's settings", "ALTER DATABASE postgres SET search_path = pg_temp", denied},
-			{"the server's settings", "ALTER SYSTEM SET fsync = off", denied},
+			{"the server's settings", "COMMIT; ALTER SYSTEM SET fsync = off", denied + " 25001"},
 			{"one's own row in a stranger's tables, as a role of the slice", "RESET ROLE; SET LOCAL ROLE {vrole}; INSERT INTO {V}.idempotency VALUES ({aorg}, gen_random_uuid(), '\\x01', '\\x01', NULL, NULL, now())", "23503 " + denied},
 			{"a change that commits without an event", "UPDATE record SET version = version + 1; COMMIT", "23514"},
 			{"a change that commits with a void event", "UPDATE record SET version = version + 1; RESET ROLE; " + pending("{aorg}", "NULL", "true") + "; COMMIT", "23514"},
@@ -97,6 +97,9 @@ func TestTheDatabaseRefusesByItself(t *testing.T) {
 			{"a look at the queue", "RESET ROLE; SELECT args FROM jobs.river_job", denied},
 			{"a job that returns its neighbors", "RESET ROLE; INSERT INTO jobs.river_job (kind, args, max_attempts) VALUES ('door', '{}', 1) RETURNING args", denied},
 		} {
+			if strings.Contains(a.sql, "{V}.") && p.victim.Schema == p.attacker.Schema {
+				continue // no stranger's table
+			}
 			r := p.seize(t, a.name, a.sql)
 			got := r.code()
 			if r.err == nil {
@@ -166,7 +169,7 @@ func TestNoCapabilityButOnesOwnIsBelieved(t *testing.T) {
 				b[i] = "123456789abcdef0"[strings.IndexByte("0123456789abcdef", b[i])]
 				forged[fmt.Sprintf("one's own with digit %d changed", i)] = string(b)
 			}
-			enter := strings.Replace(p.entered(conn), good[:64], good[:64], 1)
+			enter := p.entered(conn)
 			if r := script1(t.Context(), conn, "BEGIN; "+enter+"SELECT sr.org()"); r.err != nil || r.rows[0] != a.ID.UUID().String() {
 				t.Fatalf("one's own capability is not believed: %v", r.err)
 			}
@@ -260,7 +263,7 @@ func TestWhatWasLeftOnTheConnectionIsNotThereForTheNextOne(t *testing.T) {
 			"SET plan_cache_mode = force_custom_plan", "SET default_transaction_read_only = on", "SET default_transaction_isolation = serializable",
 			"SET default_transaction_deferrable = on", "SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on",
 			"SET sr.cap = 'x'", "SET transaction_read_only = on", "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE",
-			"PREPARE record AS SELECT 1", "LISTEN river_insert; NOTIFY river_insert", "SET constraint_exclusion = on", "SET enable_seqscan = off; SET enable_indexscan = off",
+			"SET client_encoding = 'LATIN1'", "SET client_encoding = 'SQL_ASCII'", "DEALLOCATE ALL", "DISCARD ALL", "DISCARD PLANS", "SET standard_conforming_strings = off", "PREPARE record AS SELECT 1", "LISTEN river_insert; NOTIFY river_insert", "SET constraint_exclusion = on", "SET enable_seqscan = off; SET enable_indexscan = off",
 			"BEGIN; " + "$ENTER" + "DECLARE left_open CURSOR WITH HOLD FOR SELECT id FROM record; COMMIT", "SET session_authorization = default", "SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'German'",
 			"SELECT set_config('sr.cap', '', false), set_config('role', 'none', false)", "SET xmloption = document", "SELECT setseed(0)",
 			"BEGIN", "BEGIN; SELECT 1/0", "BEGIN; $ENTER SELECT 1", "BEGIN; $ENTER LOCK TABLE record", "SAVEPOINT a", "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY; SAVEPOINT a",

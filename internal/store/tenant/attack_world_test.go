@@ -381,10 +381,11 @@ func (p *pair) visitAs(t *testing.T, after string, h home) {
 			return "", err
 		}
 		r := run(ctx, tx, `SELECT current_user || ' ' || current_setting('search_path') || ' ' || current_setting('row_security') || ' ' ||
- current_setting('synchronous_commit') || ' ' || current_setting('statement_timeout') || ' ' || current_setting('transaction_isolation') || ' ' || current_setting('transaction_read_only')`)
+ current_setting('synchronous_commit') || ' ' || current_setting('statement_timeout') || ' ' || current_setting('transaction_isolation') || ' ' || current_setting('transaction_read_only') || ' ' ||
+ current_setting('client_encoding') || ' ' || current_setting('DateStyle')`)
 		return strings.Join(r.rows, ""), r.err
 	})
-	want := fmt.Sprintf("%s %s, pg_temp on on 30s read committed off", h.Role, h.Schema)
+	want := fmt.Sprintf("%s %s, pg_temp on on 30s read committed off UTF8 ISO, MDY", h.Role, h.Schema)
 	if err != nil || state != want {
 		t.Errorf("after %s: the next one works as %q, %v; want %q", after, state, err, want)
 	}

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mattn/go-runewidth"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 )
@@ -34,7 +33,7 @@ func (p *Progress) Start(label string, total int64) *Task {
 		close(t.over)
 		return t
 	}
-	go t.draw(p.w, runewidth.Truncate(Text(label), 40, "…"), total)
+	go t.draw(p.w, Short(label, 40), total)
 	return t
 }
 

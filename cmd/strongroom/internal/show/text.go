@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
 )
 
 // harmless reports whether a terminal shows r and does nothing else. Outside
@@ -131,6 +133,9 @@ func FileName(s, fallback string) string {
 	}
 	return s
 }
+
+// Short is Text cut to a width on the screen.
+func Short(s string, width int) string { return runewidth.Truncate(Text(s), width, "…") }
 
 // Size writes a number of bytes for people.
 func Size(n int64) string {

@@ -193,6 +193,13 @@ func TestEntriesOfUnknownSizeAndGridsVerifyToo(t *testing.T) {
 	if got := string(unpack(t, out.Bytes())["r/records.csv"]); got != "id,'=n,id (2)\r\n'=x,-1.50,\r\n" {
 		t.Errorf("%q", got)
 	}
+	a = New(io.Discard, made)
+	for _, name := range []string{"files/fil_1/CON", "files/fil_2/a:b", "files/fil_3/e\u0301..", "files/fil_4/" + strings.Repeat("x", 255)} {
+		if _, err := a.Entry(name, made, nil); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	must(t, a.Close())
 	if got := SafePath("files/fil_1/../a:b"); got != "files/fil_1/_/a_b" {
 		t.Error(got)
 	}

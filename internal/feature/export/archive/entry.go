@@ -13,8 +13,10 @@ import (
 // Entry begins an entry whose size is not known before it ends: what is
 // written to the result is kept byte for byte until the next entry begins. A
 // name that ends in .ndjson makes it an entry of records, whose lines are
-// counted; text is deflated, the rest stored.
+// counted; text is deflated, the rest stored. The name may hold what people
+// call their files: it is made safe by SafePath.
 func (a *Writer) Entry(name string, modified time.Time, about any) (io.Writer, error) {
+	name = SafePath(name)
 	typ, method := TypeFile, zip.Store
 	switch path.Ext(name) {
 	case ".ndjson":
@@ -45,9 +47,10 @@ func (p *plainEntry) Write(b []byte) (int, error) {
 	return n, p.a.fail(err)
 }
 
-// Grid begins a CSV entry whose columns the exporter names and fills.
+// Grid begins a CSV entry whose columns the exporter names and fills. The name
+// is made safe by SafePath.
 func (a *Writer) Grid(name string, modified time.Time, columns []string, about any) (*Grid, error) {
-	e, err := a.begin(name, TypeTable, zip.Deflate, modified, about)
+	e, err := a.begin(SafePath(name), TypeTable, zip.Deflate, modified, about)
 	if err != nil {
 		return nil, err
 	}

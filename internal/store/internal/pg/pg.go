@@ -66,13 +66,19 @@ func Open(ctx context.Context, conn string, max int32) (*Pool, error) {
 	// would be no better, and costs more than running it.
 	cfg.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	cfg.ConnConfig.RuntimeParams["application_name"] = "strongroom"
-	cfg.AfterConnect = registerSealed
-	cfg.AfterRelease = func(c *pgx.Conn) bool { return c.PgConn().TxStatus() == 'I' }
+	cfg.AfterConnect = connected
+	cfg.AfterRelease = func(c *pgx.Conn) bool { return c.PgConn().TxStatus() == 'I' && asConnected(c.PgConn()) }
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("pg: %w", err)
 	}
 	return &Pool{pool: p}, nil
+}
+
+// connected prepares a new connection for its first session.
+func connected(ctx context.Context, c *pgx.Conn) error {
+	asConnected(c.PgConn())
+	return registerSealed(ctx, c)
 }
 
 // registerSealed tells pgx that the domain sr.sealed is bytea, so that sealed
@@ -87,6 +93,31 @@ func registerSealed(ctx context.Context, c *pgx.Conn) error {
 	c.TypeMap().RegisterType(t)
 	c.TypeMap().RegisterType(&pgtype.Type{Name: "_sealed", OID: array, Codec: &pgtype.ArrayCodec{ElementType: t}})
 	return nil
+}
+
+// reported are the settings that PostgreSQL tells its client of whenever they
+// change, so that looking at them costs nothing. In another encoding or style
+// the next one's words would mean something else.
+var reported = []string{"client_encoding", "standard_conforming_strings", "DateStyle", "IntervalStyle", "TimeZone", "session_authorization"}
+
+const reportedKey = "strongroom.reported"
+
+// asConnected reports whether those settings are what they were at first.
+func asConnected(c *pgconn.PgConn) bool {
+	first, ok := c.CustomData()[reportedKey].(map[string]string)
+	if !ok {
+		first = map[string]string{}
+		for _, name := range reported {
+			first[name] = c.ParameterStatus(name)
+		}
+		c.CustomData()[reportedKey] = first
+	}
+	for name, value := range first {
+		if c.ParameterStatus(name) != value {
+			return false
+		}
+	}
+	return true
 }
 
 // Close waits for the connections in use and closes all.
@@ -201,6 +232,10 @@ var ErrLeft = errors.New("pg: the statement left its transaction")
 // ErrVerb reports a statement that is no business of a request.
 var ErrVerb = errors.New("pg: not a statement that a request may run")
 
+// errEntry reports that the connection did not let the session enter: it was
+// left in a state that no entry mends. Nothing of the session's own was run.
+var errEntry = errors.New("pg: the connection could not be entered")
+
 // errOver reports the use of a session that has ended.
 var errOver = errors.New("pg: the session is over")
 
@@ -282,24 +317,24 @@ func (s *Session) Finish(ctx context.Context, closing ...Statement) error {
 	if s.rows != nil {
 		s.rows.close()
 	}
-	if !s.begun && len(closing) == 0 {
-		return nil
+	if s.dirty {
+		s.release(ctx)
+		return ErrLeft
 	}
-	if s.entry.ReadOnly {
-		// Each statement was a transaction of its own and is over.
-		if s.dirty {
-			s.release(ctx)
-			return ErrLeft
-		}
+	// In a session that reads, each statement was a transaction of its own and
+	// is over.
+	if s.entry.ReadOnly || !s.begun && len(closing) == 0 {
 		s.release(ctx)
 		return nil
 	}
-	if !s.begun {
-		if err := s.acquire(ctx); err != nil {
-			return err
-		}
-	}
 	err := s.finish(ctx, closing)
+	if errors.Is(err, errEntry) {
+		s.exchange(ctx)
+		err = s.finish(ctx, closing)
+	}
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		err = s.failed(err)
+	}
 	s.release(ctx)
 	return err
 }
@@ -396,7 +431,7 @@ func (s *Session) described(ctx context.Context, sql string) (*pgconn.StatementD
 	s.pool.trips.Add(1)
 	err := p.Sync()
 	if err == nil {
-		err = drain(p, n)
+		err = entered(drain(p, n))
 	}
 	var d *pgconn.StatementDescription
 	if err == nil {
@@ -502,12 +537,41 @@ func (s *Session) run(ctx context.Context, st Statement) (*Rows, error) {
 	if s.dirty {
 		return nil, ErrLeft
 	}
+	rows, err := s.send(ctx, st)
+	if errors.Is(err, errEntry) {
+		s.exchange(ctx)
+		rows, err = s.send(ctx, st)
+	}
+	if err != nil {
+		return nil, s.failed(err)
+	}
+	return rows, nil
+}
+
+// exchange closes a connection that could not be entered; the next attempt
+// takes another one.
+func (s *Session) exchange(ctx context.Context) {
+	_ = s.conn.Conn().Close(ctx)
+	s.release(ctx)
+	s.begun = false
+}
+
+// entered marks PostgreSQL's refusal of an entry.
+func entered(err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("%w: %w", errEntry, err)
+	}
+	return err
+}
+
+func (s *Session) send(ctx context.Context, st Statement) (*Rows, error) {
 	if err := s.acquire(ctx); err != nil {
 		return nil, err
 	}
 	d, err := s.described(ctx, st.SQL)
 	if err != nil {
-		return nil, s.failed(err)
+		return nil, err
 	}
 	c := s.conn.Conn().PgConn()
 	p := c.StartPipeline(ctx)
@@ -518,13 +582,14 @@ func (s *Session) run(ctx context.Context, st Statement) (*Rows, error) {
 	}
 	n, err := s.queue(p, st, d, s.entry.SearchPath)
 	if err != nil {
-		s.dirty = true
 		_ = p.Close()
 		return nil, err
 	}
 	s.pool.trips.Add(1)
 	if err = p.Sync(); err == nil {
-		err = drain(p, before+n-1)
+		if err = entered(drain(p, before)); err == nil {
+			err = drain(p, n-1)
+		}
 	}
 	var rr *pgconn.ResultReader
 	if err == nil {
@@ -532,7 +597,7 @@ func (s *Session) run(ctx context.Context, st Statement) (*Rows, error) {
 	}
 	if err != nil {
 		_ = p.Close()
-		return nil, s.failed(err)
+		return nil, err
 	}
 	s.rows = &Rows{s: s, p: p, rr: rr, rows: pgx.RowsFromResultReader(s.conn.Conn().TypeMap(), rr)}
 	return s.rows, nil
@@ -594,22 +659,28 @@ func reader(p *pgconn.Pipeline) (*pgconn.ResultReader, error) {
 }
 
 func (s *Session) finish(ctx context.Context, closing []Statement) error {
-	if s.dirty {
-		return ErrLeft
+	if err := s.acquire(ctx); err != nil {
+		return err
 	}
 	c := s.conn.Conn().PgConn()
 	descriptions := make([]*pgconn.StatementDescription, len(closing))
 	for i, st := range closing {
+		if _, ok := describe.Load(st.SQL); !ok {
+			// An organization's role may not even look up what it names.
+			if err := s.leave(ctx); err != nil {
+				return err
+			}
+		}
 		d, err := s.described(ctx, st.SQL)
 		if err != nil {
-			return s.failed(err)
+			return err
 		}
 		descriptions[i] = d
 	}
 	p := c.StartPipeline(ctx)
-	n := 0
+	before, n := 0, 0
 	if !s.begun {
-		n = s.queueOpen(p)
+		before = s.queueOpen(p)
 		s.begun = true
 	}
 	if len(closing) > 0 {
@@ -619,7 +690,7 @@ func (s *Session) finish(ctx context.Context, closing []Statement) error {
 		m, err := s.queue(p, st, descriptions[i], "")
 		if err != nil {
 			_ = p.Close()
-			return s.failed(err)
+			return err
 		}
 		n += m
 	}
@@ -630,7 +701,10 @@ func (s *Session) finish(ctx context.Context, closing []Statement) error {
 		s.dirty = true
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	err := drainCommit(p, n)
+	err := entered(drain(p, before))
+	if err == nil {
+		err = drainCommit(p, n)
+	}
 	if cerr := p.Close(); err == nil && cerr != nil {
 		err = cerr
 	}
@@ -648,7 +722,29 @@ func (s *Session) finish(ctx context.Context, closing []Statement) error {
 		_ = s.conn.Conn().Close(ctx)
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	return s.failed(err)
+	return err
+}
+
+// leave gives up the organization's role.
+func (s *Session) leave(ctx context.Context) error {
+	p := s.conn.Conn().PgConn().StartPipeline(ctx)
+	before := 0
+	if !s.begun {
+		before = s.queueOpen(p)
+		s.begun = true
+	}
+	n := s.queueText(p, leaveRole) + s.queueText(p, closingPath)
+	s.pool.trips.Add(1)
+	err := p.Sync()
+	if err == nil {
+		if err = entered(drain(p, before)); err == nil {
+			err = drain(p, n)
+		}
+	}
+	if cerr := p.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 var errRolledBack = errors.New("pg: the transaction was rolled back")

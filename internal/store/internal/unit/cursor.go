@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 
 	"strongroom/internal/base/fault"
@@ -35,7 +36,7 @@ func (u *Unit) OpenCursor(ctx context.Context, query, cursor string) ([]byte, er
 		return nil, nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil {
+	if err != nil || strings.ContainsAny(cursor, "\r\n") { // which base64 skips
 		return nil, errCursor
 	}
 	plain, err := seal.OpenToken(ctx, u.Keys(), keytree.LeafToken, "cursor", b, u.cursorContext(query))

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -364,23 +365,22 @@ func Record(ctx context.Context, w *Work, u *Unit, cause error) (audit.Receipt, 
 func finishRead[T any](ctx context.Context, w *Work, u *Unit, s *pg.Session, out T) (T, audit.Receipt, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	// The event is on its way while the read transaction ends.
-	var waits []func(context.Context) (audit.Receipt, error)
-	for _, e := range u.entries(nil) {
-		wait, err := w.Host.Audit.Start(ctx, e)
-		if err != nil {
-			s.Abort(ctx)
-			return out, audit.Receipt{}, err
-		}
-		waits = append(waits, wait)
-	}
+	// Nothing is left to do for the connection, but a failure that fn kept to
+	// itself shows here: it must be known before the event says done.
 	if err := s.Finish(ctx); err != nil {
-		s.Abort(ctx)
 		receipt, lost := Record(ctx, w, u, err)
 		if lost != nil {
 			return out, audit.Receipt{}, lost
 		}
 		return out, receipt, err
+	}
+	var waits []func(context.Context) (audit.Receipt, error)
+	for _, e := range u.entries(nil) {
+		wait, err := w.Host.Audit.Start(ctx, e)
+		if err != nil {
+			return out, audit.Receipt{}, err
+		}
+		waits = append(waits, wait)
 	}
 	var first audit.Receipt
 	for _, wait := range waits {
@@ -528,4 +528,32 @@ func Peek[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T
 		return zero, err
 	}
 	return out, nil
+}
+
+var tableName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+
+// Raw returns the rows of a table that the transaction may see, as text: what
+// somebody reads who has the database and no keys. It is for the checks of the
+// promises, which look for content there; the architecture test holds that.
+func Raw(ctx context.Context, u *Unit, table string) (out []string, err error) {
+	if !tableName.MatchString(table) {
+		return nil, errors.New("store: not the name of a table")
+	}
+	s := u.s.Load()
+	if s == nil {
+		return nil, errClosed
+	}
+	rows, err := s.Query(ctx, "SELECT t::text FROM "+table+" t")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var row string
+		if err := rows.Scan(&row); err != nil {
+			return nil, err
+		}
+		out = append(out, row)
+	}
+	return out, rows.Err()
 }

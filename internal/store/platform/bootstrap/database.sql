@@ -39,6 +39,10 @@ BEGIN
 END
 $catalogs$;
 
+-- The checks of the promises read what the catalogs say of tables and roles,
+-- by a login that may do nothing else.
+GRANT SELECT ON pg_class, pg_namespace, pg_attribute, pg_constraint, pg_policy, pg_trigger, pg_roles, pg_auth_members TO sr_inspector;
+
 -- Functions by what they would be used for: large objects have no row level
 -- security; advisory locks and sleeps hold a connection or signal through it;
 -- statistics, sizes, locks and snapshots tell about the neighbors, and so do

@@ -22,7 +22,7 @@ BEGIN
     -- sr_owner from its first statement.
     FOR login IN
         SELECT 'sr_app_' || lpad(n::text, 2, '0') FROM generate_series(0, 15) n
-        UNION ALL SELECT unnest(ARRAY['sr_platform', 'sr_audit', 'sr_jobs', 'sr_provisioner', 'sr_migrator'])
+        UNION ALL SELECT unnest(ARRAY['sr_platform', 'sr_audit', 'sr_jobs', 'sr_provisioner', 'sr_migrator', 'sr_inspector'])
     LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
             EXECUTE format('CREATE ROLE %I', login);

@@ -51,7 +51,8 @@ INSERT INTO audit.leader DEFAULT VALUES;
 CREATE TABLE audit.server_chain (
     server uuid   PRIMARY KEY,
     seq    bigint NOT NULL,
-    chain  bytea  NOT NULL
+    chain  bytea  NOT NULL,
+    ahead  jsonb  NOT NULL -- links that came before one that is still missing
 );
 
 ALTER TABLE audit.pending ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;

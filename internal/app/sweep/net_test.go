@@ -1,0 +1,340 @@
+package sweep_test
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"unicode/utf16"
+)
+
+// net knows the values that were planted and finds them in bytes, in every
+// form in which software is likely to write them down.
+type net struct {
+	mu       sync.Mutex
+	canaries []canary
+	index    *index // of the first indexed canaries
+	indexed  int
+}
+
+// canary is a value that was planted in one field, or a part of it.
+type canary struct{ field, text string }
+
+const asciiLength = 26 // enough for two whole groups of the form pglz
+
+var lowerCase = []rune("abcdefghijklmnopqrstuvwxyz0123456789")
+
+// Letters that JSON may escape and a URL must; those that normalization takes
+// apart are left out.
+var wideLetters = []rune("абвгдежзиклмнопрстуфхцчшщыэюя")
+
+func draw(from []rune, n int) string {
+	out := make([]rune, n)
+	for i := range out {
+		k, err := rand.Int(rand.Reader, big.NewInt(int64(len(from))))
+		if err != nil {
+			panic(err)
+		}
+		out[i] = from[k.Int64()]
+	}
+	return string(out)
+}
+
+// watch registers a value that came from elsewhere, such as a token.
+func (n *net) watch(field, text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.canaries = append(n.canaries, canary{field, text})
+}
+
+// ascii plants letters and digits, which pass through every field as they are.
+func (n *net) ascii(field string) string {
+	s := draw(lowerCase, asciiLength)
+	n.watch(field, s)
+	return s
+}
+
+// digits plants the digits of a number.
+func (n *net) digits(field string) string {
+	s := "1" + draw([]rune("0123456789"), 25)
+	n.watch(field, s)
+	return s
+}
+
+// text plants a value of two parts: one that no encoding changes, and one that
+// most do.
+func (n *net) text(field string) string {
+	wide := draw(wideLetters, 14)
+	n.watch(field+" (non-ASCII part)", wide)
+	return n.ascii(field) + " " + wide
+}
+
+// holds reports whether something planted is in a value.
+func (n *net) holds(value any) bool {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.ContainsFunc(n.canaries, func(c canary) bool { return bytes.Contains(text, []byte(c.text)) })
+}
+
+type form struct {
+	name string
+	text []byte
+}
+
+// forms lists the ways in which a value may have been written down.
+func forms(s string) (out []form) {
+	add := func(name string, text string) {
+		if len(text) >= head && !slices.ContainsFunc(out, func(f form) bool { return string(f.text) == text }) {
+			out = append(out, form{name, []byte(text)})
+		}
+	}
+	each := func(name, format, between string) {
+		var parts []string
+		for _, b := range []byte(s) {
+			parts = append(parts, fmt.Sprintf(format, b))
+		}
+		add(name, strings.Join(parts, between))
+	}
+	add("as it is", s)
+	add("in upper case", strings.ToUpper(s))
+	add("hex", hex.EncodeToString([]byte(s)))
+	add("HEX", strings.ToUpper(hex.EncodeToString([]byte(s))))
+	each("hex with spaces", "%02x", " ")
+	each("Go syntax of bytes", "0x%x", ", ")
+	each("decimal bytes", "%d", " ")
+	each("decimal bytes in JSON", "%d", ",")
+	for shift := range 3 {
+		// Only the characters that no neighbouring byte has a part in.
+		from, to := (8*shift+5)/6, 8*(shift+len(s))/6
+		in := append(make([]byte, shift), s...)
+		add("base64", base64.RawStdEncoding.EncodeToString(in)[from:to])
+		add("base64url", base64.RawURLEncoding.EncodeToString(in)[from:to])
+	}
+	var little, big []byte
+	for _, u := range utf16.Encode([]rune(s)) {
+		little, big = binary.LittleEndian.AppendUint16(little, u), binary.BigEndian.AppendUint16(big, u)
+	}
+	add("UTF-16LE", string(little))
+	add("UTF-16BE", string(big))
+	if strings.ContainsFunc(s, func(r rune) bool { return r > '~' }) {
+		var lower, upper, octal strings.Builder
+		for _, u := range utf16.Encode([]rune(s)) {
+			fmt.Fprintf(&lower, `\u%04x`, u)
+			fmt.Fprintf(&upper, `\u%04X`, u)
+		}
+		for _, b := range []byte(s) {
+			fmt.Fprintf(&octal, `\%03o`, b)
+		}
+		add("JSON escapes", lower.String())
+		add("JSON escapes", upper.String())
+		add("octal escapes", octal.String())
+		for _, lead := range []string{"%%", "=", `\x`} {
+			each("escapes with "+lead[:1], lead+"%02x", "")
+			each("escapes with "+lead[:1], lead+"%02X", "")
+		}
+	}
+	// PostgreSQL compresses long values by pglz, which leaves a value that is
+	// new to it as it is but for a control byte before every eighth literal,
+	// 0 where all eight of its group are literals.
+	for first := 0; first < 8 && first+16 <= len(s); first++ {
+		add("compressed by pglz", "\x00"+s[first:first+8]+"\x00"+s[first+8:first+16])
+	}
+	return out
+}
+
+// head is the number of leading bytes by which a pattern is looked up.
+const head = 8
+
+type pattern struct {
+	text   []byte
+	canary int
+	form   string
+}
+
+type index struct {
+	byHead   map[uint64][]pattern
+	bloom    [1 << 14]uint64
+	longest  int
+	canaries []canary
+}
+
+func slot(h uint64) uint64 { return h * 0x9e3779b97f4a7c15 >> 44 }
+
+func (n *net) compiled() *index {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.index != nil && n.indexed == len(n.canaries) {
+		return n.index
+	}
+	x := &index{byHead: map[uint64][]pattern{}, canaries: slices.Clone(n.canaries)}
+	for i, c := range x.canaries {
+		for _, f := range forms(c.text) {
+			h := binary.LittleEndian.Uint64(f.text)
+			x.byHead[h] = append(x.byHead[h], pattern{f.text, i, f.name})
+			x.bloom[slot(h)>>6] |= 1 << (slot(h) & 63)
+			x.longest = max(x.longest, len(f.text))
+		}
+	}
+	n.index, n.indexed = x, len(n.canaries)
+	return x
+}
+
+// catch is a value that was found. It names the field, never the value.
+type catch struct {
+	where  string
+	offset int64
+	field  string
+	form   string
+}
+
+func (c catch) String() string {
+	return fmt.Sprintf("%s at byte %d: %s, %s", c.where, c.offset, c.field, c.form)
+}
+
+// in finds planted values in a stream, each field and form once.
+func (n *net) in(where string, r io.Reader) (found []catch, size int64, err error) {
+	x := n.compiled()
+	buf := make([]byte, 0, 1<<20+x.longest)
+	type one struct {
+		canary int
+		form   string
+	}
+	seen := map[one]bool{}
+	var start int64 // of buf in the stream
+	for ended := false; !ended; {
+		k, rerr := io.ReadFull(r, buf[len(buf):cap(buf)])
+		buf, size = buf[:len(buf)+k], size+int64(k)
+		ended = rerr != nil
+		if ended && rerr != io.EOF && rerr != io.ErrUnexpectedEOF {
+			err = rerr
+		}
+		last := len(buf) - x.longest // positions after it are looked at again
+		if ended {
+			last = len(buf) - head
+		}
+		at := 0
+		for ; at <= last; at++ {
+			h := binary.LittleEndian.Uint64(buf[at:])
+			if x.bloom[slot(h)>>6]&(1<<(slot(h)&63)) == 0 {
+				continue
+			}
+			for _, p := range x.byHead[h] {
+				if o := (one{p.canary, p.form}); bytes.HasPrefix(buf[at:], p.text) && !seen[o] {
+					seen[o] = true
+					found = append(found, catch{where, start + int64(at), x.canaries[p.canary].field, p.form})
+				}
+			}
+		}
+		start += int64(at)
+		buf = append(buf[:0], buf[at:]...)
+	}
+	return found, size, err
+}
+
+func (n *net) inBytes(t testing.TB, where string, b []byte) []catch {
+	t.Helper()
+	found, _, err := n.in(where, bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// haul is what a search through files brought up.
+type haul struct {
+	found []catch
+	bytes map[string]int64 // that were searched, by the folders below the root
+	files int
+}
+
+// packed are the first bytes of compressed files, in which nothing would be
+// found.
+var packed = map[string]string{"gzip": "\x1f\x8b\x08", "ZIP": "PK\x03\x04", "Zstandard": "\x28\xb5\x2f\xfd", "xz": "\xfd7zXZ\x00", "bzip2": "BZh", "LZ4": "\x04\x22\x4d\x18"}
+
+// inTree searches every file below root that pick, if not nil, wants. Files
+// that are gone by the time they are opened have nothing to tell.
+func (n *net) inTree(t testing.TB, root string, pick func(path string, info fs.FileInfo) bool) haul {
+	t.Helper()
+	h := haul{bytes: map[string]int64{}}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if os.IsNotExist(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		h.found = append(h.found, n.inBytes(t, "the name of "+filepath.Dir(rel)+"/…", []byte(d.Name()))...)
+		info, err := d.Info()
+		if os.IsNotExist(err) || err == nil && pick != nil && !pick(path, info) {
+			if err == nil && d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if os.IsNotExist(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		found, size, err := n.in(rel, f)
+		h.found, h.files = append(h.found, found...), h.files+1
+		var first [8]byte
+		if k, _ := f.ReadAt(first[:], 0); k > 0 {
+			for name, magic := range packed {
+				if strings.HasPrefix(string(first[:k]), magic) {
+					h.found = append(h.found, catch{where: rel, field: "compressed bytes that cannot be searched", form: name})
+				}
+			}
+		}
+		for dir := filepath.Dir(rel); ; dir = filepath.Dir(dir) {
+			h.bytes[dir] += size
+			if dir == "." {
+				break
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("searching %s: %v", root, err)
+	}
+	return h
+}
+
+// report fails the test with what was found: at most so many lines a test can
+// be read by.
+func report(t testing.TB, found []catch) {
+	t.Helper()
+	const lines = 60
+	slices.SortFunc(found, func(a, b catch) int { return cmp.Or(cmp.Compare(a.where, b.where), cmp.Compare(a.field, b.field)) })
+	for i, c := range found {
+		if i == lines {
+			t.Errorf("… and %d more", len(found)-lines)
+			break
+		}
+		t.Errorf("found in the clear: %s", c)
+	}
+}
