@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"strongroom/internal/base/fault"
+	"strongroom/internal/feature/status"
 )
 
 // admin answers on the socket in the data directory, which only the operator
@@ -89,19 +90,8 @@ func (a *App) serveAdmin(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// Status is how a server stands.
-type Status struct {
-	Version  string `json:"version"`
-	URL      string `json:"url"`
-	Ready    bool   `json:"ready"`
-	Problem  string `json:"problem,omitempty"`
-	Stock    int    `json:"spare_schemas"`
-	LogChain int64  `json:"audit_chain_breaks"`
-	Keys     any    `json:"keys"`
-}
-
-func (a *App) status(ctx context.Context) (Status, error) {
-	s := Status{Version: a.options.Version, LogChain: a.Audit.Broken()}
+func (a *App) status(ctx context.Context) (status.Status, error) {
+	s := status.Status{Version: a.options.Version, ChainBreaks: a.Audit.Broken()}
 	a.mu.Lock()
 	s.URL = a.public.url
 	a.mu.Unlock()
@@ -111,11 +101,9 @@ func (a *App) status(ctx context.Context) (Status, error) {
 		s.Ready = true
 	}
 	var err error
-	if s.Stock, err = a.provisioner.Stock(ctx); err != nil {
+	if s.SpareSchemas, err = a.provisioner.Stock(ctx); err != nil {
 		return s, err
 	}
-	if s.Keys, err = a.Keys.Status(ctx); err != nil {
-		return s, err
-	}
-	return s, nil
+	s.Keys, err = a.Keys.Status(ctx)
+	return s, err
 }

@@ -8,6 +8,7 @@ import (
 	"strongroom/internal/feature/files"
 	"strongroom/internal/feature/members"
 	"strongroom/internal/feature/records"
+	"strongroom/internal/feature/status"
 	"strongroom/internal/feature/trail"
 	"strongroom/internal/feature/trust/checks"
 	"strongroom/internal/web/api"
@@ -24,6 +25,7 @@ func (a *App) features() []feature.Feature {
 		checks.Feature(),
 		members.Feature(a.Identity),
 		trail.Feature(),
+		status.Feature(a.status),
 		export.Feature(a.Tenant, data...),
 	)
 }

@@ -28,6 +28,7 @@ func TestEveryOperationRefusesWhoMayNotInEveryPlacement(t *testing.T) {
 	admin := s.Admin(t)
 	for _, placement := range []string{"schema", "pooled"} {
 		org, other := s.Org(t, placement), s.Org(t, placement)
+		s.SignIn(t, admin) // a session for this placement alone, as trying everything ends it
 		p := apitest.Placement{Name: placement, Tokens: map[policy.Role]string{policy.SystemAdmin: admin.Token.Reveal()}, Stranger: other.Owner.Token.Reveal()}
 		var err error
 		if p.Org, err = id.ParseOrg(org.ID); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,9 +51,18 @@ func GuardianSocket(l datadir.Layout, zone string) string {
 	return filepath.Join(l.Run(name), "guardian.sock")
 }
 
+// Tune trades memory that the server has anyway for time: its live heap is
+// small, so that a collection after each doubling would run all the time. Near
+// the limit it collects as often as it must.
+func Tune() {
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(160 << 20)
+}
+
 // Serve is the server process. It returns when ctx ends and the requests under
 // way are answered.
 func Serve(ctx context.Context, o ServeOptions) error {
+	Tune()
 	sockets := o.Layout.Run(datadir.RunPostgres)
 	a, err := Open(ctx, Options{
 		URL:       func(login string) string { return postgres.SocketURL(sockets, login, Database) },

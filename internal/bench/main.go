@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"strongroom/internal/app"
 )
 
 // connections is how many callers work at once.
@@ -86,6 +88,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	app.Tune() // as the server process does
 	b := &bench{rounds: *rounds, each: *each}
 	if err := run(ctx, b, *long, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -26,7 +26,7 @@ Sign in as one of them, for example:
 While this file is not empty, the demonstration is left as it is. Without it, the next start with --demo
 puts back what is missing and writes the file again.
 
-`, url, dataDir, owner)
+`, url, quote(dataDir), owner)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	org := "-"
 	for _, a := range accounts {
@@ -36,7 +36,7 @@ puts back what is missing and writes the file again.
 			if name == "" {
 				name = "The installation"
 			}
-			_, _ = fmt.Fprintf(w, "%s\t\t\t\n", name)
+			_, _ = fmt.Fprintf(w, "%s\n", name)
 		}
 		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", a.Email, a.Password.Reveal(), a.Name+", "+a.Duty, roles(a))
 	}
@@ -53,4 +53,14 @@ func roles(a Account) string {
 		names = append(names, string(r))
 	}
 	return strings.Join(names, ", ")
+}
+
+// quote writes a path as a shell reads it.
+func quote(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-", r)
+	}) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }

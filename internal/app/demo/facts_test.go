@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"strongroom/client"
 	"strongroom/internal/kind"
 )
 
@@ -425,6 +426,23 @@ func TestTheTablesBecomeRecordsWithEveryDigit(t *testing.T) {
 	for _, e := range o.Records {
 		if e.bulk && e.Kind == "structure" && len(e.Links) > 0 && e.Links[0].File == qm9SDF && !strings.Contains("\n"+sdf, "\n"+e.name+"\n") {
 			t.Errorf("%s is not in %s", e.name, qm9SDF)
+		}
+	}
+}
+
+func TestTheSheetIsWrittenForAShellAndForPeople(t *testing.T) {
+	t.Parallel()
+	got := Sheet([]Account{
+		{Name: "System administrator", Email: "admin@strongroom.example", Duty: "runs it", Roles: []client.Role{client.SystemAdmin}, Password: client.NewSecret("first")},
+		{Organization: "Lab", Name: "Ada", Email: "ada@lab.example", Duty: "heads it", Owner: true, Roles: []client.Role{client.OrgAdmin, client.Scientist}, Password: client.NewSecret("second")},
+	}, "https://127.0.0.1:8443", "/srv/my data")
+	for _, want := range []string{
+		"\n  bin/strongroom login https://127.0.0.1:8443 --data '/srv/my data' --email ada@lab.example\n",
+		"\nThe installation\n  admin@strongroom.example  first  System administrator, runs it  system_admin\n",
+		"\nLab\n  ada@lab.example  second  Ada, heads it  owner, org_admin, scientist\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
 }

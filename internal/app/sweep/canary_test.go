@@ -2,43 +2,140 @@ package sweep_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"strongroom/internal/app"
+	"strongroom/internal/app/datadir"
+	"strongroom/internal/base/id"
 	"strongroom/internal/postgres"
+	"strongroom/internal/store/platform"
 )
+
+// allowed lists what may be found in the clear, each with the reason. It is
+// empty: nothing that a caller types may.
+var allowed []struct{ where, field, why string }
 
 func TestWhatCallersTypeIsFoundNowhere(t *testing.T) {
 	t.Parallel()
 	settings := ""
-	clock := time.Now()
-	lap := func(what string) { t.Log(what, time.Since(clock)); clock = time.Now() }
-	program(t)
-	lap("build")
+	if long {
+		// What an operator can turn on while looking for a fault.
+		settings = "log_level = \"debug\"\n[postgres.settings]\nlog_min_messages = \"debug5\"\nlog_lock_waits = \"on\"\nlog_checkpoints = \"on\"\nlog_connections = \"on\"\nlog_autovacuum_min_duration = \"0\"\n"
+	}
 	i := install(t, settings)
-	lap("up")
 	v := visit(t, i)
 	admin := v.account("administrator")
 	founder(t, i, admin.email, v.text("name of the administrator"), admin.password)
-	lap("founder")
 	v.signIn(t, &admin)
-	for _, placement := range []string{"schema", "pooled"} {
-		v.tour(t, admin, placement)
-	}
-	lap("tour")
+	places := []*place{v.tour(t, admin, "schema"), v.tour(t, admin, "pooled")}
 	v.complete(t)
+	for n, p := range places {
+		v.quarrel(t, p, places[1-n])
+		v.affront(t, p)
+	}
+	i.failingStatements(t, v)
+
+	// The search is not blind: what stands in the clear by design is found.
+	known := &sieve{}
+	for _, p := range places {
+		record, err := id.ParseRecord(p.recordID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := record.UUID()
+		known.watch("identifier", string(raw[:]))
+	}
+
+	// Deaths, each in the middle of an upload.
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGQUIT} {
+		up := v.open(t, places[0], "an upload that ends with its server")
+		up.write(t, 300<<10)
+		s := i.server(t)
+		if err := syscall.Kill(s.pid, signal); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the end of the server", func() bool { return !s.alive() })
+		report(t, v.inTree(t, i.layout.Objects(), nil).found)
+		v.back(t, places)
+	}
+	i.backendDies(t, v)
+	v.back(t, places)
+	up := v.open(t, places[1], "an upload that ends with everything")
+	up.write(t, 300<<10)
+	i.kill(t)
+	report(t, v.inTree(t, i.layout.Path(), nil).found)
+	i.start(t)
+	v.url = i.url
+	v.back(t, places)
+
+	// Everything at once, while an upload is under way.
+	under := v.open(t, places[0], "an upload under way")
+	under.write(t, 300<<10)
 	i.checkpoint(t)
-	lap("checkpoint")
-	begin := time.Now()
 	h := v.inTree(t, i.layout.Path(), nil)
-	t.Logf("%d canaries, %d files, %v in %v", len(v.canaries), h.files, h.bytes["."], time.Since(begin))
 	report(t, h.found)
+	for _, dir := range []string{"postgres/base", "postgres/global", "postgres/pg_wal", "objects/orgs", "objects/incoming", "keys", "guardians"} {
+		if h.bytes[dir] == 0 {
+			t.Errorf("nothing was searched in %s", dir)
+		}
+	}
+	seen := map[string]bool{}
+	for _, c := range known.inTree(t, i.layout.Postgres(), nil).found {
+		seen[strings.Split(c.where, "/")[0]] = true
+	}
+	if !seen["base"] || !seen["pg_wal"] {
+		t.Errorf("identifiers, which are in the clear, were found in %v only: the search looks in the wrong place", seen)
+	}
+	report(t, i.elsewhere(t, v.sieve))
+	under.close()
+
+	// At rest.
+	i.stop(t)
+	report(t, v.inTree(t, i.layout.Path(), nil).found)
 	report(t, v.inBytes(t, "the log", i.log.bytes()))
+	if strings.Count(string(i.log.bytes()), "msg=request") < 500 {
+		t.Error("the log has fewer lines than there were requests: the search looks in the wrong place")
+	}
+	for _, a := range v.refused {
+		var head strings.Builder
+		_ = a.header.Write(&head)
+		report(t, v.inBytes(t, fmt.Sprintf("the answer %d to %s", a.status, a.op), append([]byte(head.String()+"\n"), a.body...)))
+	}
+	t.Logf("%d values, %d refusals, %d files, %d MB", len(v.canaries), len(v.refused), h.files, h.bytes["."]>>20)
+}
+
+// back waits until the installation serves again, and everything is there.
+func (v *visitor) back(t testing.TB, places []*place) {
+	t.Helper()
+	waitFor(t, "the server is back", func() bool {
+		v.http.CloseIdleConnections()
+		r := mustRequest(t, http.MethodGet, v.url+"/readyz", nil)
+		res, err := v.http.Do(r)
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	for _, p := range places {
+		v.do(t, "get-record", step{token: p.owner.token, path: p.in("id", p.recordID)})
+		if got := v.do(t, "download-file", step{token: p.owner.token, path: p.in("id", p.file)}); string(got.body) != string(p.fileBytes) {
+			t.Error("a file came back changed")
+		}
+	}
 }
 
 // checkpoint brings every page of the database to its file.
@@ -49,9 +146,170 @@ func (i *installation) checkpoint(t testing.TB) {
 	}
 }
 
-var _ = fmt.Sprint
-var _ fs.FileInfo
-var _ = os.Stat
-var _ = filepath.Join
-var _ = strings.Cut
-var _ context.Context
+// failingStatements sends the database, on the application's own logins, what
+// fails and quotes a value.
+func (i *installation) failingStatements(t testing.TB, v *visitor) {
+	t.Helper()
+	for _, login := range []string{platform.AppLogin(0), "sr_platform", "sr_audit"} {
+		c := i.sql(t, login)
+		quoted := func(what string) string { return "'" + v.text("statement of "+login+": "+what) + "'" }
+		for _, sql := range []string{
+			"SELECT " + quoted("no number") + "::int", "SELECT " + quoted("no column") + " FROM " + v.ascii("statement: no table"), "SELEKT " + quoted("no statement"),
+			"SELECT '\\x" + v.ascii("statement: no bytea") + "'::bytea", "SELECT " + quoted("no regular expression") + " ~ '('", "SELECT " + quoted("no JSON") + "::jsonb", "SELECT 1/0, " + quoted("division"),
+			"DO $$ BEGIN RAISE EXCEPTION " + quoted("RAISE") + "; END $$", "DO $$ BEGIN RAISE LOG " + quoted("RAISE LOG") + "; END $$",
+			"SET application_name = " + quoted("application_name"), "SET sr.cap = " + quoted("capability"), "SELECT sr.org(), " + quoted("no capability"),
+			"SET debug_print_plan = on; SELECT " + quoted("debug_print_plan"), "SET debug_print_parse = on; SELECT " + quoted("debug_print_parse"),
+			"INSERT INTO pool.record (org_id) VALUES (" + quoted("no uuid") + ")", "SET statement_timeout = 1; SELECT count(*), " + quoted("timeout") + " FROM generate_series(1, 100000000); ",
+		} {
+			_, _ = c.Exec(t.Context(), sql) // most fail, and that is the point
+		}
+		var n int
+		if err := c.QueryRow(t.Context(), "SELECT $1::text::int", v.text("parameter of a statement of "+login)).Scan(&n); err == nil {
+			t.Error("a statement that must fail does not")
+		}
+	}
+}
+
+// backendDies kills a back end with kill -9 in the middle of a statement, the
+// death of which PostgreSQL likes to tell with the statement's text.
+func (i *installation) backendDies(t testing.TB, v *visitor) {
+	t.Helper()
+	c := i.sql(t, postgres.DefaultSuperuser)
+	var pid int
+	if err := c.QueryRow(t.Context(), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(context.WithoutCancel(t.Context()), "SELECT pg_sleep(600), '"+v.text("statement of a back end that dies")+"'")
+		ended <- err
+	}()
+	watch := i.sql(t, postgres.DefaultSuperuser)
+	waitFor(t, "the statement runs", func() bool {
+		var running bool
+		err := watch.QueryRow(t.Context(), "SELECT query LIKE '%pg_sleep(600)%' AND state = 'active' FROM pg_stat_activity WHERE pid = $1", pid).Scan(&running)
+		return err == nil && running
+	})
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the statement of a dead back end succeeded")
+	}
+}
+
+// elsewhere searches what the processes have outside the data directory:
+// temporary and core files, shared memory that has a name, files that were
+// removed and are still open, command lines, environments, and what the
+// database tells about its sessions.
+func (i *installation) elsewhere(t testing.TB, n *sieve) (found []catch) {
+	t.Helper()
+	fresh := func(path string, info fs.FileInfo) bool {
+		if info.IsDir() {
+			return path != filepath.Dir(i.layout.Path()) && path != built.dir && !strings.HasPrefix(info.Name(), "go-build") && !strings.HasPrefix(info.Name(), "go-link")
+		}
+		const most = 64 << 20
+		return info.ModTime().After(i.began) && info.Size() <= most
+	}
+	for _, root := range []string{os.TempDir(), "/tmp", "/var/tmp", "/dev/shm"} {
+		if _, err := os.Stat(root); err == nil {
+			found = append(found, n.inTree(t, root, fresh).found...)
+		}
+	}
+	cores, err := filepath.Glob("/core*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range i.processes(t) {
+		dir := "/proc/" + strconv.Itoa(p.pid)
+		files := []string{dir + "/cmdline", dir + "/environ"}
+		fds, err := os.ReadDir(dir + "/fd")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		for _, fd := range fds {
+			link, _ := os.Readlink(dir + "/fd/" + fd.Name())
+			if info, err := os.Stat(dir + "/fd/" + fd.Name()); err == nil && info.Mode().IsRegular() && strings.HasSuffix(link, " (deleted)") {
+				files = append(files, dir+"/fd/"+fd.Name())
+			}
+		}
+		for _, path := range files {
+			b, err := os.ReadFile(path)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ESRCH) {
+				t.Fatal(err)
+			}
+			found = append(found, n.inBytes(t, fmt.Sprintf("%s of %s", filepath.Base(path), strings.Join(p.args[:min(2, len(p.args))], " ")), b)...)
+		}
+	}
+	for _, path := range cores {
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(i.began) {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, n.inBytes(t, path, b)...)
+		}
+	}
+	rows, err := i.sql(t, postgres.DefaultSuperuser).Query(t.Context(), "SELECT a::text FROM pg_stat_activity a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(told) == 0 {
+		t.Fatalf("pg_stat_activity: %d rows, %v", len(told), err)
+	}
+	return append(found, n.inBytes(t, "pg_stat_activity", []byte(strings.Join(told, "\n")))...)
+}
+
+func TestTheSweepFindsWhatIsPlantedInTheClear(t *testing.T) {
+	t.Parallel()
+	i, n := install(t, ""), &sieve{}
+	db := i.sql(t, postgres.DefaultSuperuser)
+	exec := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("CREATE SCHEMA scratch; CREATE TABLE scratch.t (plain text, packed text, bytes bytea)")
+	packed := strings.Repeat("the same words again and again; ", 200)
+	exec("INSERT INTO scratch.t VALUES ($1, $2, $3)", n.text("row"), packed+n.text("compressed row")+packed, []byte(n.text("bytes")))
+	exec("COMMENT ON TABLE scratch.t IS '" + n.text("comment") + "'")
+	exec("BEGIN")
+	exec("INSERT INTO scratch.t (plain) VALUES ($1)", n.text("row that was never committed"))
+	exec("ROLLBACK")
+	i.checkpoint(t)
+	fmt.Fprintf(i.log, "time=now level=ERROR msg=oops value=%q\n", n.text("line of the log"))
+	object := filepath.Join(i.layout.Objects(), "orgs", "left")
+	if err := os.WriteFile(object, []byte(n.text("object")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	outside, err := os.CreateTemp("", "strongroom-left-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = outside.Close(); _ = os.Remove(outside.Name()) })
+	if _, err := outside.WriteString(n.text("temporary file")); err != nil {
+		t.Fatal(err)
+	}
+	exec("SELECT '" + n.text("statement of a session") + "'")
+
+	var fields []string
+	for _, c := range slices.Concat(n.inTree(t, i.layout.Path(), nil).found, n.inBytes(t, "the log", i.log.bytes()), i.elsewhere(t, n)) {
+		fields = append(fields, c.where+": "+c.field)
+	}
+	for _, want := range []string{"postgres/base/*: row", "postgres/pg_wal/*: row", "postgres/base/*: compressed row", "postgres/base/*: bytes", "postgres/base/*: comment",
+		"postgres/*: row that was never committed", "the log: line of the log", "objects/orgs/left: object", "strongroom-left-*: temporary file", "pg_stat_activity: statement of a session"} {
+		where, field, _ := strings.Cut(want, ": ")
+		before, _, _ := strings.Cut(where, "*")
+		if !slices.ContainsFunc(fields, func(f string) bool { return strings.HasPrefix(f, before) && strings.HasSuffix(f, ": "+field) }) {
+			t.Errorf("%s in %s was not found", field, where)
+		}
+	}
+}
+
+var (
+	_ = app.Database
+	_ = datadir.At
+	_ = time.Now
+)

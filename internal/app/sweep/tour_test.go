@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -14,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"strongroom/internal/app"
 	"strongroom/internal/app/datadir"
@@ -127,16 +125,15 @@ func (a answer) text(t testing.TB, path string) string {
 // visitor calls an installation's API with planted values and remembers what
 // must not repeat them.
 type visitor struct {
-	*net
+	*sieve
 	http *http.Client
 	url  string
 	doc  document
 	ops  map[string]*operation
 
-	done    map[string]bool // operations that succeeded
+	done    map[string]step // operations that succeeded, and how
 	planted map[string]bool // "operation pointer" of strings that a success took
 	refused []answer        // everything that is not a success
-	free    []answer        // of the routes that answer to everybody
 }
 
 func visit(t testing.TB, i *installation) *visitor {
@@ -145,7 +142,7 @@ func visit(t testing.TB, i *installation) *visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &visitor{net: &net{}, url: i.url, done: map[string]bool{}, planted: map[string]bool{},
+	v := &visitor{sieve: &sieve{}, url: i.url, done: map[string]step{}, planted: map[string]bool{},
 		http: &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: cfg}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	t.Cleanup(v.http.CloseIdleConnections)
 	a := v.send(t, "openapi", mustRequest(t, http.MethodGet, v.url+"/openapi.json", nil))
@@ -171,12 +168,6 @@ func (v *visitor) send(t testing.TB, op string, r *http.Request) answer {
 	if r.Header.Get("User-Agent") == "" {
 		r.Header.Set("User-Agent", "sweep "+v.ascii(op+": User-Agent"))
 	}
-	begin := time.Now()
-	defer func() {
-		if d := time.Since(begin); d > 300*time.Millisecond {
-			t.Log(op, d)
-		}
-	}()
 	res, err := v.http.Do(r)
 	if err != nil {
 		t.Fatalf("%s: %v", op, err)
@@ -192,9 +183,6 @@ func (v *visitor) send(t testing.TB, op string, r *http.Request) answer {
 	return a
 }
 
-// leaveOut keeps a property out of a body.
-var leaveOut = new(int)
-
 // step is one request of the tour.
 type step struct {
 	token  string
@@ -207,25 +195,21 @@ type step struct {
 	want   int            // a status other than success
 }
 
-// do performs an operation. Every string that its description leaves to the
-// caller is planted.
-func (v *visitor) do(t testing.TB, op string, s step) answer {
+// request makes the request of a step. Every string that the operation's
+// description leaves to the caller is planted.
+func (v *visitor) request(t testing.TB, op string, s step) (r *http.Request, planted []string) {
 	t.Helper()
 	o := v.ops[op]
 	if o == nil {
 		t.Fatalf("the API has no operation %s any more", op)
 	}
-	r := mustRequest(t, o.method, v.url+v.pathOf(t, o, s.path), nil)
+	r = mustRequest(t, o.method, v.url+v.pathOf(t, o, s.path), nil)
 	r.URL.RawQuery = s.query.Encode()
 	if s.token != "" {
 		r.Header.Set("Authorization", "Bearer "+s.token)
 	}
-	var planted []string
 	for _, p := range o.Parameters {
 		if p.In != "header" {
-			continue
-		}
-		if _, given := s.header[p.Name]; given {
 			continue
 		}
 		switch p.Name {
@@ -233,32 +217,52 @@ func (v *visitor) do(t testing.TB, op string, s step) answer {
 			r.Header.Set(p.Name, v.ascii(op+": Idempotency-Key"))
 			planted = append(planted, op+" "+p.Name)
 		case "Content-Disposition":
-			r.Header.Set(p.Name, "attachment; filename*=UTF-8''"+strings.ReplaceAll(url.QueryEscape(v.text(op+": file name")), "+", "%20"))
+			r.Header.Set(p.Name, attachment(v.text(op+": file name")))
 			planted = append(planted, op+" "+p.Name)
 		case "Strongroom-Purpose":
 			r.Header.Set(p.Name, "service")
 		}
 	}
-	for name, value := range s.header {
-		if value != "" {
-			r.Header.Set(name, value)
-		}
-	}
 	body := s.body
 	if form := v.doc.body(o); form != nil {
 		f := filler{visitor: v, op: op, step: s}
-		var err error
-		if body, err = json.Marshal(f.value(form, "")); err != nil {
-			t.Fatal(err)
-		}
+		body = encode(t, f.value(form, ""))
 		planted = append(planted, f.planted...)
 		r.Header.Set("Content-Type", "application/json")
-	} else if o.RequestBody.Content != nil && s.header["Content-Type"] == "" {
+	} else if o.RequestBody.Content != nil {
 		r.Header.Set("Content-Type", "application/x-"+v.ascii(op+": media type")+"; note="+v.ascii(op+": parameter of the media type"))
 	}
+	for name, value := range s.header {
+		r.Header.Set(name, value)
+	}
+	carry(r, body)
+	return r, planted
+}
+
+// attachment names a file (RFC 6266, RFC 8187).
+func attachment(name string) string {
+	return "attachment; filename*=UTF-8''" + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
+}
+
+func encode(t testing.TB, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func carry(r *http.Request, body []byte) {
 	if body != nil {
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
+}
+
+// do performs an operation.
+func (v *visitor) do(t testing.TB, op string, s step) answer {
+	t.Helper()
+	r, planted := v.request(t, op, s)
 	a := v.send(t, op, r)
 	switch {
 	case s.want != 0 && a.status != s.want:
@@ -266,7 +270,7 @@ func (v *visitor) do(t testing.TB, op string, s step) answer {
 	case s.want == 0 && a.status >= 300:
 		t.Fatalf("%s: status %d\n%s", op, a.status, a.body)
 	case a.status < 300:
-		v.done[op] = true
+		v.done[op] = s
 		for _, p := range planted {
 			v.planted[p] = true
 		}
@@ -332,7 +336,7 @@ func (f *filler) value(s *schema, at string) any {
 }
 
 // content is a JSON object whose names and values are planted, at every depth.
-func (n *net) content(field string) map[string]any {
+func (n *sieve) content(field string) map[string]any {
 	key := func() string { return n.text(field + ", a name") }
 	value := func() string { return n.text(field + ", a value") }
 	number := func() any { return json.Number("-0." + n.digits(field+", a number")) }
@@ -342,7 +346,7 @@ func (n *net) content(field string) map[string]any {
 
 // form is a JSON Schema with planted names and words, which asks for one
 // property.
-func (n *net) form(field string) (form map[string]any, required string) {
+func (n *sieve) form(field string) (form map[string]any, required string) {
 	required = n.text(field + ", name of a property")
 	about := func(what string) string { return n.text(field + ", " + what) }
 	return map[string]any{
@@ -389,7 +393,7 @@ func founder(t testing.TB, i *installation, email, name, password string) {
 // account is somebody who can sign in.
 type account struct{ email, password, token, person string }
 
-func (n *net) account(field string) account {
+func (n *sieve) account(field string) account {
 	return account{email: n.ascii(field+": local part of an address") + "@" + n.ascii(field+": domain of an address") + ".example", password: n.text(field + ": password")}
 }
 
@@ -403,7 +407,7 @@ func (v *visitor) signIn(t testing.TB, a *account) answer {
 
 // watchToken looks for the secret part of a credential; its mark and prefix may
 // be seen.
-func (n *net) watchToken(field, token string) {
+func (n *sieve) watchToken(field, token string) {
 	n.watch(field, token[strings.LastIndexByte(token, '_')+1:])
 }
 
@@ -426,7 +430,7 @@ func (p *place) in(more ...string) map[string]string {
 }
 
 // content is a record that the collection's schema accepts.
-func (p *place) content(n *net, field string) map[string]any {
+func (p *place) content(n *sieve, field string) map[string]any {
 	c := n.content(field)
 	c[p.required] = n.text(field + ", the required value")
 	return c
@@ -470,8 +474,7 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 
 	// Somebody with an account joins by a code.
 	guest := v.account("guest")
-	home := v.do(t, "create-org", as(admin, step{set: map[string]any{"/placement": "pooled", "/plan": "enterprise", "/owner/email": guest.email, "/owner/password": guest.password}, drop: []string{"/owner/join_code"}}))
-	_ = home
+	v.do(t, "create-org", as(admin, step{set: map[string]any{"/placement": "pooled", "/plan": "enterprise", "/owner/email": guest.email, "/owner/password": guest.password}, drop: []string{"/owner/join_code"}}))
 	v.signIn(t, &guest)
 	code := v.do(t, "create-join-code", as(guest, step{})).text(t, "join_code")
 	v.watchToken("join code", code)
@@ -484,7 +487,7 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 	form, p.required = v.form("create-collection: /schema")
 	v.do(t, "create-collection", owner(step{path: p.in(), set: map[string]any{"/kind": p.kind, "/schema": form}}))
 	v.do(t, "get-collection", owner(step{path: p.in()}))
-	record := func(field string) map[string]any { return p.content(v.net, field) }
+	record := func(field string) map[string]any { return p.content(v.sieve, field) }
 	create := func(a account, visibility string) string {
 		got := v.do(t, "create-record", as(a, step{path: p.in(), set: map[string]any{"/content": record("create-record: /content"), "/visibility": visibility}}))
 		return got.text(t, "id")
@@ -587,7 +590,7 @@ var notFree = map[string]string{
 func (v *visitor) complete(t testing.TB) {
 	t.Helper()
 	for op, o := range v.ops {
-		if !v.done[op] {
+		if _, ok := v.done[op]; !ok {
 			t.Errorf("the tour does not call %s %s (%s) with success: add a step", o.method, o.path, op)
 		}
 		var walk func(s *schema, at string)
@@ -612,5 +615,3 @@ func (v *visitor) complete(t testing.TB) {
 		}
 	}
 }
-
-var _ = fmt.Sprint

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/policy"
@@ -25,6 +28,7 @@ func (f *Files) promises() []feature.Promise {
 			{Name: "prefix", Tag: feature.Canary, Check: f.provePrefix},
 			{Name: "key", Tag: feature.Canary, Check: f.proveMoved},
 		}},
+		{ID: "AUD-2", Clauses: []feature.Clause{{Name: "files", Tag: feature.Canary, Check: f.proveRecorded}}},
 	}
 }
 
@@ -244,4 +248,92 @@ func (f *Files) moved(ctx context.Context, to, from *canary) error {
 		return struct{}{}, nil
 	})
 	return err
+}
+
+// proveRecorded uploads and downloads a file and looks into the log while the
+// bytes are still to come.
+func (f *Files) proveRecorded(ctx context.Context, env feature.Env) (string, error) {
+	began := time.Now().Add(-time.Millisecond)
+	events := 0
+	_, err := f.with(ctx, env.Canaries, func(all []*canary) (string, error) {
+		for _, c := range all {
+			n, err := recorded(ctx, env, f, c, began)
+			if err != nil {
+				return "", fmt.Errorf("placement %s: %w", c.org.Placement, err)
+			}
+			events += n
+		}
+		return "seen", nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d uploads and downloads, and as many that were refused: %d events; each download was on record before its first byte left, and each end with the count of bytes", 2*len(env.Canaries), events), nil
+}
+
+func recorded(ctx context.Context, env feature.Env, f *Files, c *canary, began time.Time) (events int, err error) {
+	count := func(request id.Request, action policy.Action, outcome audit.Outcome, bytes int64) error {
+		all, err := env.Log.Since(ctx, c.org.Org, began)
+		if err != nil {
+			return err
+		}
+		for _, e := range all {
+			about := slices.Contains(e.Targets, c.ID.String()) || outcome == audit.Denied
+			if e.Action == action && e.Outcome == outcome && about && (request.IsZero() || e.Request == request) && e.Counts["bytes"] == bytes {
+				events++
+				return nil
+			}
+		}
+		return fmt.Errorf("the log has no event of %s, %s, when it should", action, outcome)
+	}
+	if err := count(id.Request{}, policy.FileUpload, audit.Opened, 0); err != nil {
+		return events, err
+	}
+	if err := count(id.Request{}, policy.FileUpload, audit.Done, canarySize); err != nil {
+		return events, err
+	}
+	down := c.request(policy.FileDownload)
+	_, err = f.Download(ctx, down, c.ID, 0, func(_ audit.Receipt, _ File, _ uint64, size int64) (io.Writer, int64, int64, error) {
+		return io.Discard, 0, size, count(down.ID, policy.FileDownload, audit.Opened, 0)
+	})
+	if err == nil {
+		err = count(down.ID, policy.FileDownload, audit.Done, canarySize)
+	}
+	if err != nil {
+		return events, err
+	}
+	// What is refused is on record too, here for want of the file.
+	missing, err := env.Call(ctx, c.org.Token, http.MethodGet, c.org.Path("/files/", id.NewFile().String(), "/content"), nil)
+	if err == nil && missing.Status != http.StatusNotFound {
+		err = fmt.Errorf("a file that is not there answers %d", missing.Status)
+	}
+	if err == nil {
+		err = count(missing.Request, policy.FileDownload, audit.Denied, 0)
+	}
+	if err != nil {
+		return events, err
+	}
+	named, err := env.Call(ctx, c.org.Token, http.MethodPost, c.org.Path("/files"), []byte("x"), "Content-Disposition", "inline")
+	if err == nil && named.Status != http.StatusBadRequest {
+		err = fmt.Errorf("an upload without a name answers %d", named.Status)
+	}
+	if err == nil {
+		err = refused(ctx, env, c, began, named.Request)
+		events++
+	}
+	return events, err
+}
+
+// refused looks for the event of an upload that was refused for its form.
+func refused(ctx context.Context, env feature.Env, c *canary, began time.Time, request id.Request) error {
+	all, err := env.Log.Since(ctx, c.org.Org, began)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Request == request && e.Action == policy.FileUpload && e.Outcome == audit.Refused {
+			return nil
+		}
+	}
+	return errors.New("the log has no event of an upload that was refused")
 }

@@ -21,6 +21,7 @@ import (
 type Records struct {
 	tenant *tenant.Store
 	kinds  kind.Cache
+	page   int // rows of an export's transaction
 
 	mu     sync.Mutex
 	byOrg  map[id.Org]map[string]collection // ISO-6: an organization's entries are reached by its own id alone
@@ -30,7 +31,7 @@ type Records struct {
 // New returns the feature. Bulk work and exports open their own transactions
 // through store.
 func New(store *tenant.Store) *Records {
-	return &Records{tenant: store, byOrg: map[id.Org]map[string]collection{}}
+	return &Records{tenant: store, page: exportPage, byOrg: map[id.Org]map[string]collection{}}
 }
 
 // collection is what a request needs of a collection.
@@ -59,23 +60,30 @@ type sealedCollection struct {
 
 // collection finds a collection by its name. One from the cache may be out of
 // date: a statement that depends on it names its version.
-func (s *Records) collection(ctx context.Context, tx *tenant.Tx, name string) (c collection, cached bool, err error) {
-	s.mu.Lock()
-	c, cached = s.byOrg[tx.Org()][name]
-	s.mu.Unlock()
-	if !cached {
-		c, err = s.load(ctx, tx, name)
+func (s *Records) collection(ctx context.Context, tx *tenant.Tx, name string) (collection, error) {
+	if c, ok := s.cachedOf(tx.Org(), name); ok {
+		return c, nil
 	}
-	return c, cached, err
+	return s.load(ctx, tx, name)
+}
+
+func (s *Records) cachedOf(org id.Org, name string) (collection, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.byOrg[org][name]
+	return c, ok
 }
 
 // accept finds a collection and holds content against its schema. What an old
 // schema refuses may fit the present one, so a refusal is never by the cache
 // alone.
 func (s *Records) accept(ctx context.Context, tx *tenant.Tx, name string, content feature.Object) (collection, feature.Object, error) {
-	c, cached, err := s.collection(ctx, tx, name)
-	if err != nil {
-		return c, nil, err
+	c, cached := s.cachedOf(tx.Org(), name)
+	if !cached {
+		var err error
+		if c, err = s.load(ctx, tx, name); err != nil {
+			return c, nil, err
+		}
 	}
 	text, err := accept(c, content, "/content")
 	if err == nil || !cached {
@@ -131,6 +139,15 @@ func (s *Records) keep(org id.Org, c collection) {
 		s.cached++
 	}
 	s.byOrg[org][c.Kind] = c
+}
+
+func (s *Records) forget(org id.Org, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.byOrg[org][name]; known {
+		delete(s.byOrg[org], name)
+		s.cached--
+	}
 }
 
 // collectionRow is a collection as the table holds it.

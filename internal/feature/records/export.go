@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	exportPage = 200
+	exportPage = 200 // rows
 	// maxColumns bounds the members of the content that get a column of a
 	// table of their own; the others share the last one.
 	maxColumns = 500
@@ -68,7 +68,7 @@ func (s *Records) inScope(ctx context.Context, tx *tenant.Tx, scope feature.Scop
 	var all []collection
 	after := uuid.Nil
 	for {
-		page, err := s.listPage(ctx, tx, after, exportPage)
+		page, err := s.listPage(ctx, tx, after, s.page)
 		if err != nil {
 			return nil, err
 		}
@@ -76,7 +76,7 @@ func (s *Records) inScope(ctx context.Context, tx *tenant.Tx, scope feature.Scop
 			tx.Touch(c.ID)
 		}
 		all = append(all, page...)
-		if len(page) < exportPage {
+		if len(page) < s.page {
 			return all, nil
 		}
 		after = page[len(page)-1].ID.UUID()
@@ -159,7 +159,7 @@ func (x exporting) walk(ctx context.Context, last uuid.UUID, visit func(Record) 
 	for more && bytes.Compare(after[:], last[:]) < 0 {
 		var page []Record
 		err := x.in.Chunk(ctx, func(ctx context.Context, tx *tenant.Tx) (err error) {
-			page, after, err = x.s.scan(ctx, tx, x.c, after, exportPage)
+			page, after, err = x.s.scan(ctx, tx, x.c, after, x.s.page)
 			for _, r := range page {
 				tx.Touch(r.ID)
 			}
@@ -208,7 +208,7 @@ func (x exporting) history(ctx context.Context, w io.Writer) error {
 			rows, err := tx.Query(ctx, tenant.Lit(`SELECT v.record_id, v.version, v.body, v.at, v.by FROM record_version v
  JOIN record r ON r.org_id = v.org_id AND r.id = v.record_id
  WHERE v.org_id = $1 AND r.collection_id = $2 AND (v.record_id, v.version) > ($3, $4) AND ($5::uuid IS NULL OR v.record_id = $5)
- ORDER BY v.record_id, v.version LIMIT $6`), tx.Org().UUID(), x.c.ID.UUID(), record, version, only, exportPage)
+ ORDER BY v.record_id, v.version LIMIT $6`), tx.Org().UUID(), x.c.ID.UUID(), record, version, only, x.s.page)
 			if err != nil {
 				return err
 			}
@@ -216,7 +216,7 @@ func (x exporting) history(ctx context.Context, w io.Writer) error {
 			n := 0
 			for size := 0; rows.Next(); n++ {
 				if size > maxPageBytes {
-					n = exportPage
+					n = x.s.page
 					break
 				}
 				var body seal.Sealed
@@ -237,7 +237,7 @@ func (x exporting) history(ctx context.Context, w io.Writer) error {
 				tx.Touch(rec)
 				page = append(page, exportedVersion{rec, Version{uint64(version), actionOf(version), at.UTC(), id.PersonOf(by), content}})
 			}
-			more = n >= exportPage
+			more = n >= x.s.page
 			return rows.Err()
 		})
 		if err != nil {
@@ -264,7 +264,7 @@ func (x exporting) links(ctx context.Context, w io.Writer) error {
  JOIN record f ON f.org_id = k.org_id AND f.id = k.from_id
  WHERE k.org_id = $1 AND k.id > $3 AND CASE WHEN $4::uuid IS NULL THEN f.collection_id = $2 ELSE k.from_id = $4 OR k.to_id = $4 END
  AND (EXISTS (SELECT FROM record t WHERE t.org_id = $1 AND t.id = k.to_id) OR EXISTS (SELECT FROM file t WHERE t.org_id = $1 AND t.id = k.to_id))
- ORDER BY k.id LIMIT $5`), tx.Org().UUID(), x.c.ID.UUID(), after, only, exportPage)
+ ORDER BY k.id LIMIT $5`), tx.Org().UUID(), x.c.ID.UUID(), after, only, x.s.page)
 			if err != nil {
 				return err
 			}
@@ -283,7 +283,7 @@ func (x exporting) links(ctx context.Context, w io.Writer) error {
 				tx.Touch(l.ID)
 				page = append(page, l)
 			}
-			more = n == exportPage
+			more = n == x.s.page
 			return rows.Err()
 		})
 		if err != nil {

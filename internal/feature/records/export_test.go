@@ -20,3 +20,6 @@ type (
 
 // MaxPageBytes is the bound of a page.
 const MaxPageBytes = maxPageBytes
+
+// SetExportPage makes the pages of exports small.
+func (s *Records) SetExportPage(n int) { s.page = n }

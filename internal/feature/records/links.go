@@ -36,7 +36,7 @@ func (s *Records) createLink(ctx context.Context, tx *tenant.Tx, in createLinkIn
 		return feature.Created[Link]{}, err
 	}
 	tx.Touch(to)
-	c, _, err := s.collection(ctx, tx, in.Kind)
+	c, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.Created[Link]{}, err
 	}
@@ -111,7 +111,7 @@ func (r *linkRow) open(ctx context.Context, tx *tenant.Tx) (Link, error) {
 
 func (s *Records) listLinks(ctx context.Context, tx *tenant.Tx, in listLinksIn) (feature.List[Link], error) {
 	tx.Touch(in.ID)
-	c, _, err := s.collection(ctx, tx, in.Kind)
+	c, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.List[Link]{}, err
 	}
@@ -182,7 +182,7 @@ func (s *Records) listLinks(ctx context.Context, tx *tenant.Tx, in listLinksIn) 
 // visible, as for the list.
 func (s *Records) deleteLink(ctx context.Context, tx *tenant.Tx, in deleteLinkIn) (feature.NoContent, error) {
 	tx.Touch(in.ID, in.Link)
-	c, _, err := s.collection(ctx, tx, in.Kind)
+	c, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.NoContent{}, err
 	}

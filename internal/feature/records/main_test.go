@@ -48,7 +48,9 @@ func open(t testing.TB, placement string) *lab {
 func openEmpty(t testing.TB, placement string) *lab {
 	t.Helper()
 	d := testkit.Open(t)
-	l := &lab{TB: t, d: d, doors: feature.ThroughStores(d.Tenant, d.Platform), f: records.Feature(records.New(d.Tenant)), ops: map[string]feature.Op{},
+	s := records.New(d.Tenant)
+	s.SetExportPage(3)
+	l := &lab{TB: t, d: d, doors: feature.ThroughStores(d.Tenant, d.Platform), f: records.Feature(s), ops: map[string]feature.Op{},
 		org: testkit.Org(t, placement).ID}
 	for _, op := range l.f.Ops {
 		if err := op.Check(); err != nil {

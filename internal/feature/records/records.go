@@ -315,7 +315,7 @@ func openContent(ctx context.Context, tx *tenant.Tx, rec uuid.UUID, version int6
 
 // read finds one record of a collection.
 func (s *Records) read(ctx context.Context, tx *tenant.Tx, name string, rec id.Record) (Record, error) {
-	c, _, err := s.collection(ctx, tx, name)
+	c, err := s.collection(ctx, tx, name)
 	if err != nil {
 		return Record{}, err
 	}
@@ -341,7 +341,7 @@ func (s *Records) get(ctx context.Context, tx *tenant.Tx, in getIn) (feature.Ite
 }
 
 func (s *Records) list(ctx context.Context, tx *tenant.Tx, in listIn) (feature.List[Record], error) {
-	c, _, err := s.collection(ctx, tx, in.Kind)
+	c, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.List[Record]{}, err
 	}
@@ -490,7 +490,7 @@ func actionOf(version int64) string {
 
 func (s *Records) delete(ctx context.Context, tx *tenant.Tx, in deleteIn) (feature.NoContent, error) {
 	tx.Touch(in.ID)
-	c, _, err := s.collection(ctx, tx, in.Kind)
+	c, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.NoContent{}, err
 	}
@@ -520,7 +520,7 @@ func mine(tx *tenant.Tx, createdBy uuid.UUID, owner *uuid.UUID) bool {
 
 func (s *Records) restore(ctx context.Context, tx *tenant.Tx, in getIn) (feature.Item[Record], error) {
 	tx.Touch(in.ID)
-	c, _, err := s.collection(ctx, tx, in.Kind)
+	c, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.Item[Record]{}, err
 	}
@@ -557,7 +557,7 @@ func (s *Records) restore(ctx context.Context, tx *tenant.Tx, in getIn) (feature
 // history lists the versions of a living record, newest first.
 func (s *Records) history(ctx context.Context, tx *tenant.Tx, in historyIn) (feature.List[Version], error) {
 	tx.Touch(in.ID)
-	c, _, err := s.collection(ctx, tx, in.Kind)
+	c, err := s.collection(ctx, tx, in.Kind)
 	if err != nil {
 		return feature.List[Version]{}, err
 	}

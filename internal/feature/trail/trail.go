@@ -38,7 +38,7 @@ import (
 
 // Feature offers the log to the organization's security admins.
 func Feature() feature.Feature {
-	return feature.Feature{Name: "trail", Ops: []feature.Op{
+	return feature.Feature{Name: "trail", Promises: promises(), Ops: []feature.Op{
 		feature.Handle(feature.Meta{ID: "list-audit", Method: http.MethodGet, Path: "/v1/orgs/{org}/audit", Action: policy.TrailRead,
 			Summary: "Read the organization's log, newest event first",
 			Description: "An event has its place in the log some milliseconds after its request was answered: one that is still on its way " +

@@ -177,6 +177,11 @@ type Pending struct {
 // Statement there as the last thing before COMMIT, and then says how the
 // commit ended: exactly one of Committed and Lost.
 func (l *Log) Draft(ctx context.Context, e Entry) (*Pending, error) {
+	select {
+	case <-l.done:
+		return nil, unavailable(errors.New("audit: closed"))
+	default:
+	}
 	r, err := l.seal(ctx, e)
 	if err != nil {
 		return nil, err

@@ -21,9 +21,9 @@ import (
 	"unicode/utf16"
 )
 
-// net knows the values that were planted and finds them in bytes, in every
+// sieve knows the values that were planted and finds them in bytes, in every
 // form in which software is likely to write them down.
-type net struct {
+type sieve struct {
 	mu       sync.Mutex
 	canaries []canary
 	index    *index // of the first indexed canaries
@@ -54,21 +54,21 @@ func draw(from []rune, n int) string {
 }
 
 // watch registers a value that came from elsewhere, such as a token.
-func (n *net) watch(field, text string) {
+func (n *sieve) watch(field, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.canaries = append(n.canaries, canary{field, text})
 }
 
 // ascii plants letters and digits, which pass through every field as they are.
-func (n *net) ascii(field string) string {
+func (n *sieve) ascii(field string) string {
 	s := draw(lowerCase, asciiLength)
 	n.watch(field, s)
 	return s
 }
 
 // digits plants the digits of a number.
-func (n *net) digits(field string) string {
+func (n *sieve) digits(field string) string {
 	s := "1" + draw([]rune("0123456789"), 25)
 	n.watch(field, s)
 	return s
@@ -76,14 +76,14 @@ func (n *net) digits(field string) string {
 
 // text plants a value of two parts: one that no encoding changes, and one that
 // most do.
-func (n *net) text(field string) string {
+func (n *sieve) text(field string) string {
 	wide := draw(wideLetters, 14)
 	n.watch(field+" (non-ASCII part)", wide)
 	return n.ascii(field) + " " + wide
 }
 
 // holds reports whether something planted is in a value.
-func (n *net) holds(value any) bool {
+func (n *sieve) holds(value any) bool {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return false
@@ -177,7 +177,7 @@ type index struct {
 
 func slot(h uint64) uint64 { return h * 0x9e3779b97f4a7c15 >> 44 }
 
-func (n *net) compiled() *index {
+func (n *sieve) compiled() *index {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.index != nil && n.indexed == len(n.canaries) {
@@ -209,7 +209,7 @@ func (c catch) String() string {
 }
 
 // in finds planted values in a stream, each field and form once.
-func (n *net) in(where string, r io.Reader) (found []catch, size int64, err error) {
+func (n *sieve) in(where string, r io.Reader) (found []catch, size int64, err error) {
 	x := n.compiled()
 	buf := make([]byte, 0, 1<<20+x.longest)
 	type one struct {
@@ -248,7 +248,7 @@ func (n *net) in(where string, r io.Reader) (found []catch, size int64, err erro
 	return found, size, err
 }
 
-func (n *net) inBytes(t testing.TB, where string, b []byte) []catch {
+func (n *sieve) inBytes(t testing.TB, where string, b []byte) []catch {
 	t.Helper()
 	found, _, err := n.in(where, bytes.NewReader(b))
 	if err != nil {
@@ -270,7 +270,7 @@ var packed = map[string]string{"gzip": "\x1f\x8b\x08", "ZIP": "PK\x03\x04", "Zst
 
 // inTree searches every file below root that pick, if not nil, wants. Files
 // that are gone by the time they are opened have nothing to tell.
-func (n *net) inTree(t testing.TB, root string, pick func(path string, info fs.FileInfo) bool) haul {
+func (n *sieve) inTree(t testing.TB, root string, pick func(path string, info fs.FileInfo) bool) haul {
 	t.Helper()
 	h := haul{bytes: map[string]int64{}}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

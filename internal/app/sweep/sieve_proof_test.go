@@ -24,7 +24,7 @@ func noise(t testing.TB, n int) []byte {
 	return b
 }
 
-func TestTheNetCatchesAValueHoweverSoftwareWritesIt(t *testing.T) {
+func TestTheSieveCatchesAValueHoweverSoftwareWritesIt(t *testing.T) {
 	t.Parallel()
 	writers := map[string]func(s string, lead int) string{
 		"as it is":     func(s string, _ int) string { return s },
@@ -60,7 +60,7 @@ func TestTheNetCatchesAValueHoweverSoftwareWritesIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for lead := range 3 {
-				n := &net{}
+				n := &sieve{}
 				field := n.text("field")
 				for _, part := range strings.Fields(field) {
 					text := write(part, lead)
@@ -89,9 +89,9 @@ func wide(s string, big bool) string {
 	return b.String()
 }
 
-func TestTheNetCatchesAValueWhereverItsReaderBreaks(t *testing.T) {
+func TestTheSieveCatchesAValueWhereverItsReaderBreaks(t *testing.T) {
 	t.Parallel()
-	n := &net{}
+	n := &sieve{}
 	value := n.ascii("field")
 	for _, at := range []int{0, 1<<20 - 13, 1 << 20, 3<<20 - 1, 5<<20 - len(value)} {
 		text := noise(t, 5<<20)
@@ -103,13 +103,13 @@ func TestTheNetCatchesAValueWhereverItsReaderBreaks(t *testing.T) {
 	}
 }
 
-func TestTheNetCatchesNothingElse(t *testing.T) {
+func TestTheSieveCatchesNothingElse(t *testing.T) {
 	t.Parallel()
-	n := &net{}
+	n := &sieve{}
 	for i := range 300 {
 		n.text(fmt.Sprintf("field %d", i))
 	}
-	other := &net{}
+	other := &sieve{}
 	text := noise(t, 4<<20)
 	for i := range 1000 {
 		text = append(text, other.text(fmt.Sprintf("other %d", i))...)
@@ -119,9 +119,9 @@ func TestTheNetCatchesNothingElse(t *testing.T) {
 	}
 }
 
-func TestTheNetSeesFilesTheirNamesAndWhatItCannotRead(t *testing.T) {
+func TestTheSieveSeesFilesTheirNamesAndWhatItCannotRead(t *testing.T) {
 	t.Parallel()
-	n, dir := &net{}, t.TempDir()
+	n, dir := &sieve{}, t.TempDir()
 	inFile, inName, inFolder := n.ascii("in a file"), n.ascii("in a file's name"), n.ascii("in a folder's name")
 	for path, text := range map[string]string{"a/b/page": "…" + inFile + "…", "a/" + inName: "", inFolder + "/x": "", "z.gz": "\x1f\x8b\x08rest"} {
 		path = filepath.Join(dir, path)
