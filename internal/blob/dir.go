@@ -345,7 +345,7 @@ func (w *dirWriter) Commit() error {
 		w.err = w.publish()
 	}
 	err := w.err
-	w.discard()
+	_ = w.discard() // what it cannot remove the next sweep does
 	if errors.Is(err, fs.ErrExist) {
 		return ErrExist
 	}

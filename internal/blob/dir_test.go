@@ -332,7 +332,8 @@ func TestAListHoldsOneOrganizationOnly(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	for range d.List(t.Context(), mine.Org) {
+	for _, err := range d.List(t.Context(), mine.Org) {
+		_ = err
 		break // a caller may stop anywhere
 	}
 }

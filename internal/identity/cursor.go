@@ -22,7 +22,7 @@ const (
 	cursorLife    = 24 * time.Hour
 )
 
-var errCursor = fault.At(fault.Invalid, "cursor", "not_a_cursor", "the cursor is not of this list, or is older than 24 hours")
+var errCursor = fault.At(fault.Malformed, "cursor", "invalid_cursor", "the cursor is not of this list, or is older than 24 hours")
 
 func (l list) associated(tx *platform.Tx) []byte {
 	return []byte(l.name + "\x00" + tx.Actor().ID())

@@ -362,7 +362,7 @@ func TestAListGoesOnWhereItsCursorSays(t *testing.T) {
 		"cut short":               func() error { _, _, _, err := w.Members(t.Context(), f.as(f.owner), 2, cursor[:40]); return err },
 		"made up":                 func() error { _, _, _, err := w.Members(t.Context(), f.as(f.owner), 2, "AAAA"); return err },
 	} {
-		wantKind(t, try(), fault.Invalid, "a cursor "+name)
+		wantKind(t, try(), fault.Malformed, "a cursor "+name)
 	}
 }
 

@@ -478,7 +478,7 @@ func canonical(b []byte, v any) []byte {
 // canonicalNumber writes equal numbers alike: small integers as they are,
 // everything else as a fraction.
 func canonicalNumber(s string) string {
-	if len(s) < 18 && s != "-0" && strings.IndexAny(s, ".eE") < 0 {
+	if len(s) < 18 && s != "-0" && !strings.ContainsAny(s, ".eE") {
 		return s
 	}
 	r, ok := new(big.Rat).SetString(s)

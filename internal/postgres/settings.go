@@ -49,6 +49,7 @@ var defaults = map[string]string{
 	"shared_buffers":            "128MB",
 	"max_locks_per_transaction": "256",     // a migration or a restore touches many small schemas
 	"wal_level":                 "replica", // for backups
+	"autovacuum_naptime":        "10s",     // the queue of audit events turns over every moment
 	"jit":                       "off",     // short statements; compiling costs more than it saves
 	"timezone":                  "UTC",
 	"log_timezone":              "UTC",

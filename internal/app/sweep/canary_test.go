@@ -105,14 +105,14 @@ func TestWhatCallersTypeIsFoundNowhere(t *testing.T) {
 	// At rest.
 	i.stop(t)
 	report(t, v.inTree(t, i.layout.Path(), nil).found)
-	report(t, v.inBytes(t, "the log", i.log.bytes()))
+	report(t, v.inBytes("the log", i.log.bytes()))
 	if strings.Count(string(i.log.bytes()), "msg=request") < 500 {
 		t.Error("the log has fewer lines than there were requests: the search looks in the wrong place")
 	}
 	for _, a := range v.refused {
 		var head strings.Builder
 		_ = a.header.Write(&head)
-		report(t, v.inBytes(t, fmt.Sprintf("the answer %d to %s", a.status, a.op), append([]byte(head.String()+"\n"), a.body...)))
+		report(t, v.inBytes(fmt.Sprintf("the answer %d to %s", a.status, a.op), append([]byte(head.String()+"\n"), a.body...)))
 	}
 	t.Logf("%d values, %d refusals, %d files, %d MB", len(v.canaries), len(v.refused), h.files, h.bytes["."]>>20)
 }
@@ -238,7 +238,7 @@ func (i *installation) elsewhere(t testing.TB, n *sieve) (found []catch) {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ESRCH) {
 				t.Fatal(err)
 			}
-			found = append(found, n.inBytes(t, fmt.Sprintf("%s of %s", filepath.Base(path), strings.Join(p.args[:min(2, len(p.args))], " ")), b)...)
+			found = append(found, n.inBytes(fmt.Sprintf("%s of %s", filepath.Base(path), strings.Join(p.args[:min(2, len(p.args))], " ")), b)...)
 		}
 	}
 	for _, path := range cores {
@@ -247,7 +247,7 @@ func (i *installation) elsewhere(t testing.TB, n *sieve) (found []catch) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			found = append(found, n.inBytes(t, path, b)...)
+			found = append(found, n.inBytes(path, b)...)
 		}
 	}
 	rows, err := i.sql(t, postgres.DefaultSuperuser).Query(t.Context(), "SELECT a::text FROM pg_stat_activity a")
@@ -258,7 +258,7 @@ func (i *installation) elsewhere(t testing.TB, n *sieve) (found []catch) {
 	if err != nil || len(told) == 0 {
 		t.Fatalf("pg_stat_activity: %d rows, %v", len(told), err)
 	}
-	return append(found, n.inBytes(t, "pg_stat_activity", []byte(strings.Join(told, "\n")))...)
+	return append(found, n.inBytes("pg_stat_activity", []byte(strings.Join(told, "\n")))...)
 }
 
 func TestTheSweepFindsWhatIsPlantedInTheClear(t *testing.T) {
@@ -295,7 +295,7 @@ func TestTheSweepFindsWhatIsPlantedInTheClear(t *testing.T) {
 	exec("SELECT '" + n.text("statement of a session") + "'")
 
 	var fields []string
-	for _, c := range slices.Concat(n.inTree(t, i.layout.Path(), nil).found, n.inBytes(t, "the log", i.log.bytes()), i.elsewhere(t, n)) {
+	for _, c := range slices.Concat(n.inTree(t, i.layout.Path(), nil).found, n.inBytes("the log", i.log.bytes()), i.elsewhere(t, n)) {
 		fields = append(fields, c.where+": "+c.field)
 	}
 	for _, want := range []string{"postgres/base/*: row", "postgres/pg_wal/*: row", "postgres/base/*: compressed row", "postgres/base/*: bytes", "postgres/base/*: comment",

@@ -65,7 +65,7 @@ func TestTheSieveCatchesAValueHoweverSoftwareWritesIt(t *testing.T) {
 				for _, part := range strings.Fields(field) {
 					text := write(part, lead)
 					for at := range 12 { // every alignment, and both ends
-						if found := n.inBytes(t, "here", append(append(noise(t, at), text...), noise(t, 11-at)...)); len(found) == 0 {
+						if found := n.inBytes("here", append(append(noise(t, at), text...), noise(t, 11-at)...)); len(found) == 0 {
 							t.Fatalf("%d bytes before it: not found", at)
 						}
 					}
@@ -114,7 +114,7 @@ func TestTheSieveCatchesNothingElse(t *testing.T) {
 	for i := range 1000 {
 		text = append(text, other.text(fmt.Sprintf("other %d", i))...)
 	}
-	if found := n.inBytes(t, "noise", text); len(found) > 0 {
+	if found := n.inBytes("noise", text); len(found) > 0 {
 		t.Errorf("found what nobody planted: %v", found)
 	}
 }

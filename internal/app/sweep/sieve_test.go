@@ -3,7 +3,6 @@ package sweep_test
 import (
 	"bytes"
 	"cmp"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -11,10 +10,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,8 +26,8 @@ import (
 type sieve struct {
 	mu       sync.Mutex
 	canaries []canary
-	index    *index // of the first indexed canaries
-	indexed  int
+	index    *index
+	indexed  int // canaries that are in index
 }
 
 // canary is a value that was planted in one field, or a part of it.
@@ -44,11 +44,7 @@ var wideLetters = []rune("абвгдежзиклмнопрстуфхцчшщыэ
 func draw(from []rune, n int) string {
 	out := make([]rune, n)
 	for i := range out {
-		k, err := rand.Int(rand.Reader, big.NewInt(int64(len(from))))
-		if err != nil {
-			panic(err)
-		}
-		out[i] = from[k.Int64()]
+		out[i] = from[rand.N(len(from))]
 	}
 	return string(out)
 }
@@ -98,6 +94,18 @@ type form struct {
 	text []byte
 }
 
+func lowerHex(to []byte, b byte) []byte {
+	const digits = "0123456789abcdef"
+	return append(to, digits[b>>4], digits[b&15])
+}
+
+func upperHex(to []byte, b byte) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(to, digits[b>>4], digits[b&15])
+}
+
+func decimal(to []byte, b byte) []byte { return strconv.AppendUint(to, uint64(b), 10) }
+
 // forms lists the ways in which a value may have been written down.
 func forms(s string) (out []form) {
 	add := func(name string, text string) {
@@ -105,21 +113,24 @@ func forms(s string) (out []form) {
 			out = append(out, form{name, []byte(text)})
 		}
 	}
-	each := func(name, format, between string) {
-		var parts []string
-		for _, b := range []byte(s) {
-			parts = append(parts, fmt.Sprintf(format, b))
+	each := func(name, before string, write func([]byte, byte) []byte, between string) {
+		var out []byte
+		for i := range len(s) {
+			if i > 0 {
+				out = append(out, between...)
+			}
+			out = write(append(out, before...), s[i])
 		}
-		add(name, strings.Join(parts, between))
+		add(name, string(out))
 	}
 	add("as it is", s)
 	add("in upper case", strings.ToUpper(s))
 	add("hex", hex.EncodeToString([]byte(s)))
 	add("HEX", strings.ToUpper(hex.EncodeToString([]byte(s))))
-	each("hex with spaces", "%02x", " ")
-	each("Go syntax of bytes", "0x%x", ", ")
-	each("decimal bytes", "%d", " ")
-	each("decimal bytes in JSON", "%d", ",")
+	each("hex with spaces", "", lowerHex, " ")
+	each("Go syntax of bytes", "0x", lowerHex, ", ") // no byte of ours is below 0x10
+	each("decimal bytes", "", decimal, " ")
+	each("decimal bytes in JSON", "", decimal, ",")
 	for shift := range 3 {
 		// Only the characters that no neighbouring byte has a part in.
 		from, to := (8*shift+5)/6, 8*(shift+len(s))/6
@@ -145,9 +156,9 @@ func forms(s string) (out []form) {
 		add("JSON escapes", lower.String())
 		add("JSON escapes", upper.String())
 		add("octal escapes", octal.String())
-		for _, lead := range []string{"%%", "=", `\x`} {
-			each("escapes with "+lead[:1], lead+"%02x", "")
-			each("escapes with "+lead[:1], lead+"%02X", "")
+		for _, before := range []string{"%", "=", `\x`} {
+			each("escapes with "+before, before, lowerHex, "")
+			each("escapes with "+before, before, upperHex, "")
 		}
 	}
 	// PostgreSQL compresses long values by pglz, which leaves a value that is
@@ -168,31 +179,35 @@ type pattern struct {
 	form   string
 }
 
+// index finds patterns by their first bytes; bloom tells in one step that
+// there are none, which is so nearly everywhere.
 type index struct {
-	byHead   map[uint64][]pattern
-	bloom    [1 << 14]uint64
-	longest  int
-	canaries []canary
+	byHead  map[uint64][]pattern
+	bloom   []uint64
+	longest int
 }
 
-func slot(h uint64) uint64 { return h * 0x9e3779b97f4a7c15 >> 44 }
+const bloomBits = 24
 
+func slot(h uint64) uint64 { return h * 0x9e3779b97f4a7c15 >> (64 - bloomBits) }
+
+// compiled returns the index of all that was planted so far. Nobody plants
+// while it is in use.
 func (n *sieve) compiled() *index {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.index != nil && n.indexed == len(n.canaries) {
-		return n.index
+	if n.index == nil {
+		n.index = &index{byHead: map[uint64][]pattern{}, bloom: make([]uint64, 1<<bloomBits/64), longest: head}
 	}
-	x := &index{byHead: map[uint64][]pattern{}, canaries: slices.Clone(n.canaries)}
-	for i, c := range x.canaries {
-		for _, f := range forms(c.text) {
+	x := n.index
+	for ; n.indexed < len(n.canaries); n.indexed++ {
+		for _, f := range forms(n.canaries[n.indexed].text) {
 			h := binary.LittleEndian.Uint64(f.text)
-			x.byHead[h] = append(x.byHead[h], pattern{f.text, i, f.name})
+			x.byHead[h] = append(x.byHead[h], pattern{f.text, n.indexed, f.name})
 			x.bloom[slot(h)>>6] |= 1 << (slot(h) & 63)
 			x.longest = max(x.longest, len(f.text))
 		}
 	}
-	n.index, n.indexed = x, len(n.canaries)
 	return x
 }
 
@@ -208,53 +223,65 @@ func (c catch) String() string {
 	return fmt.Sprintf("%s at byte %d: %s, %s", c.where, c.offset, c.field, c.form)
 }
 
-// in finds planted values in a stream, each field and form once.
-func (n *sieve) in(where string, r io.Reader) (found []catch, size int64, err error) {
-	x := n.compiled()
-	buf := make([]byte, 0, 1<<20+x.longest)
-	type one struct {
-		canary int
-		form   string
+// hits is what was found in one place, each field and form once.
+type hits struct {
+	*sieve
+	where string
+	seen  map[hit]bool
+	found []catch
+}
+
+type hit struct {
+	canary int
+	form   string
+}
+
+// look searches for patterns that begin in buf before end. start is where buf
+// stands in the whole.
+func (h *hits) look(x *index, buf []byte, end int, start int64) {
+	for at := 0; at < end && at+head <= len(buf); at++ {
+		first := binary.LittleEndian.Uint64(buf[at:])
+		if s := slot(first); x.bloom[s>>6]&(1<<(s&63)) == 0 {
+			continue
+		}
+		for _, p := range x.byHead[first] {
+			if one := (hit{p.canary, p.form}); bytes.HasPrefix(buf[at:], p.text) && !h.seen[one] {
+				if h.seen == nil {
+					h.seen = map[hit]bool{}
+				}
+				h.seen[one] = true
+				h.found = append(h.found, catch{h.where, start + int64(at), h.canaries[p.canary].field, p.form})
+			}
+		}
 	}
-	seen := map[one]bool{}
-	var start int64 // of buf in the stream
+}
+
+// in finds planted values in a stream.
+func (n *sieve) in(where string, r io.Reader) (found []catch, size int64, err error) {
+	x, h := n.compiled(), hits{sieve: n, where: where}
+	buf := make([]byte, 0, 1<<20+x.longest)
 	for ended := false; !ended; {
 		k, rerr := io.ReadFull(r, buf[len(buf):cap(buf)])
-		buf, size = buf[:len(buf)+k], size+int64(k)
+		buf = buf[:len(buf)+k]
 		ended = rerr != nil
 		if ended && rerr != io.EOF && rerr != io.ErrUnexpectedEOF {
 			err = rerr
 		}
-		last := len(buf) - x.longest // positions after it are looked at again
+		end := max(len(buf)-x.longest, 0) // what begins behind it is looked at again
 		if ended {
-			last = len(buf) - head
+			end = len(buf)
 		}
-		at := 0
-		for ; at <= last; at++ {
-			h := binary.LittleEndian.Uint64(buf[at:])
-			if x.bloom[slot(h)>>6]&(1<<(slot(h)&63)) == 0 {
-				continue
-			}
-			for _, p := range x.byHead[h] {
-				if o := (one{p.canary, p.form}); bytes.HasPrefix(buf[at:], p.text) && !seen[o] {
-					seen[o] = true
-					found = append(found, catch{where, start + int64(at), x.canaries[p.canary].field, p.form})
-				}
-			}
-		}
-		start += int64(at)
-		buf = append(buf[:0], buf[at:]...)
+		h.look(x, buf, end, size)
+		size += int64(end)
+		buf = append(buf[:0], buf[end:]...)
 	}
-	return found, size, err
+	return h.found, size, err
 }
 
-func (n *sieve) inBytes(t testing.TB, where string, b []byte) []catch {
-	t.Helper()
-	found, _, err := n.in(where, bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+func (n *sieve) inBytes(where string, b []byte) []catch {
+	h := hits{sieve: n, where: where}
+	h.look(n.compiled(), b, len(b), 0)
+	return h.found
 }
 
 // haul is what a search through files brought up.
@@ -281,7 +308,7 @@ func (n *sieve) inTree(t testing.TB, root string, pick func(path string, info fs
 			return err
 		}
 		rel, _ := filepath.Rel(root, path)
-		h.found = append(h.found, n.inBytes(t, "the name of "+filepath.Dir(rel)+"/…", []byte(d.Name()))...)
+		h.found = append(h.found, n.inBytes("the name of "+filepath.Dir(rel)+"/…", []byte(d.Name()))...)
 		info, err := d.Info()
 		if os.IsNotExist(err) || err == nil && pick != nil && !pick(path, info) {
 			if err == nil && d.IsDir() {

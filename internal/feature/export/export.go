@@ -39,7 +39,7 @@ func Feature(store *tenant.Store, features ...feature.Feature) feature.Feature {
 			e.sources = append(e.sources, source{f.Export, reads(f)})
 		}
 	}
-	return feature.Feature{Name: "export", Ops: []feature.Op{
+	return feature.Feature{Name: "export", Promises: promises(), Ops: []feature.Op{
 		feature.Raw(feature.Meta{ID: "run-export", Method: http.MethodPost, Path: "/v1/orgs/{org}/export", Action: policy.ExportRun,
 			Summary: "Export a record, a collection or everything",
 			Description: "The answer is a ZIP of NDJSON, CSV, files and a manifest of hashes, written while it is read. " +

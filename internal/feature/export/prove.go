@@ -1,6 +1,7 @@
 package export
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"strongroom/internal/base/id"
@@ -62,17 +64,30 @@ func proveExport(ctx context.Context, env feature.Env) (string, error) {
 
 // holds looks for the record in the NDJSON of an archive.
 func holds(body []byte, p feature.Planted) error {
-	lines, err := archive.Lines(bytes.NewReader(body), int64(len(body)))
+	z, err := zip.NewReader(bytes.NewReader(body), int64(len(body)))
 	if err != nil {
 		return err
 	}
-	for _, line := range lines {
-		var rec struct {
-			ID      string
-			Content json.RawMessage
+	for _, f := range z.File {
+		if !strings.HasSuffix(f.Name, ".ndjson") {
+			continue
 		}
-		if json.Unmarshal(line, &rec) == nil && rec.ID == p.ID.String() && bytes.Equal(rec.Content, p.Content) {
-			return nil
+		r, err := f.Open()
+		if err != nil {
+			return err
+		}
+		lines, err := io.ReadAll(r)
+		if err = errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+		for line := range bytes.Lines(lines) {
+			var rec struct {
+				ID      string
+				Content json.RawMessage
+			}
+			if json.Unmarshal(line, &rec) == nil && rec.ID == p.ID.String() && bytes.Equal(rec.Content, p.Content) {
+				return nil
+			}
 		}
 	}
 	return errors.New("the archive does not hold the record as it was stored")

@@ -501,8 +501,7 @@ func TestAConnectionThatIsCutLeavesNothing(t *testing.T) {
 	server := httptest.NewServer(h.http)
 	defer server.Close()
 	body, feed := io.Pipe()
-	ctx, cancel := context.WithCancel(t.Context())
-	rq, _ := http.NewRequestWithContext(ctx, "POST", server.URL+h.path(), body)
+	rq, _ := http.NewRequestWithContext(t.Context(), "POST", server.URL+h.path(), body)
 	rq.Header.Set("Authorization", "Bearer ada")
 	rq.Header.Set("Content-Disposition", `attachment; filename="x"`)
 	done := make(chan error, 1)
@@ -527,8 +526,7 @@ func TestAConnectionThatIsCutLeavesNothing(t *testing.T) {
 	if w := h.want(t, 200, "ada", "GET", h.path(), nil); len(decode[feature.Page[File]](t, w).Items) != 0 {
 		t.Error("a half-stored file is listed")
 	}
-	cancel()
-	defer feed.Close() // now, it would end the body well
+	feed.CloseWithError(errors.New("the sender is gone")) // the client cuts the connection
 	if <-done == nil {
 		t.Error("the upload was answered")
 	}
@@ -1090,8 +1088,8 @@ func TestThePromisesAreKeptAndTheChecksLeaveNothing(t *testing.T) {
 		}
 	}
 	for _, org := range append(e.Canaries, e.Strange...) {
-		for info := range h.blobs.List(t.Context(), org.Org) {
-			t.Errorf("a check left %s", info.Key)
+		for info, err := range h.blobs.List(t.Context(), org.Org) {
+			t.Errorf("a check left %s, %v", info.Key, err)
 		}
 	}
 }

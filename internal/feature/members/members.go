@@ -43,7 +43,7 @@ const (
 // Feature offers sessions, organizations, members and keys.
 func Feature(s *identity.Service) feature.Feature {
 	o := ops{s}
-	return feature.Feature{Name: "members", Ops: []feature.Op{
+	return feature.Feature{Name: "members", Promises: o.promises(), Ops: []feature.Op{
 		feature.HandleSelf(feature.Meta{ID: "create-session", Method: http.MethodPost, Path: sessionsPath, Action: policy.SessionCreate,
 			Summary: "Sign in with address and password", Status: http.StatusCreated, MaxBody: maxBody,
 			Description: "A wrong password, an address without an account and a disabled account get the same answer. Send the token as `Authorization: Bearer` from then on.",

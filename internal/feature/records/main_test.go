@@ -69,9 +69,10 @@ type as struct {
 	who     actor.Actor
 	request id.Request
 	org     id.Org
+	kind    string // the collection in paths
 }
 
-func (l *lab) as(who actor.Actor) *as { return &as{l: l, who: who, org: l.org} }
+func (l *lab) as(who actor.Actor) *as { return &as{l: l, who: who, org: l.org, kind: anything} }
 
 // call performs an operation under a request of its own. Whatever comes of it,
 // a receipt says that it is on record.
@@ -174,20 +175,20 @@ func (a *as) get(kind string, rec id.Record) (records.Record, error) {
 
 func (a *as) update(rec id.Record, version uint64, content, visibility string) (records.Record, error) {
 	a.l.Helper()
-	out, err := call[feature.Item[records.Record]](a, "update-record", records.UpdateIn{RecordPath: path(anything, rec), Match: feature.MatchVersion(version),
+	out, err := call[feature.Item[records.Record]](a, "update-record", records.UpdateIn{RecordPath: path(a.kind, rec), Match: feature.MatchVersion(version),
 		Body: records.NewRecord{Content: feature.Object(content), Visibility: visibility}})
 	return out.Body, err
 }
 
 func (a *as) delete(rec id.Record, version uint64) error {
 	a.l.Helper()
-	_, err := call[feature.NoContent](a, "delete-record", records.DeleteIn{RecordPath: path(anything, rec), Match: feature.MatchVersion(version)})
+	_, err := call[feature.NoContent](a, "delete-record", records.DeleteIn{RecordPath: path(a.kind, rec), Match: feature.MatchVersion(version)})
 	return err
 }
 
 func (a *as) restore(rec id.Record) (records.Record, error) {
 	a.l.Helper()
-	out, err := call[feature.Item[records.Record]](a, "restore-record", records.GetIn{RecordPath: path(anything, rec)})
+	out, err := call[feature.Item[records.Record]](a, "restore-record", records.GetIn{RecordPath: path(a.kind, rec)})
 	return out.Body, err
 }
 
@@ -199,13 +200,13 @@ func (a *as) list(kind string, limit int, cursor string) (feature.Page[records.R
 
 func (a *as) history(rec id.Record, limit int, cursor string) (feature.Page[records.Version], error) {
 	a.l.Helper()
-	out, err := call[feature.List[records.Version]](a, "record-history", records.HistoryIn{RecordPath: path(anything, rec), Listing: feature.Listing{Limit: limit, Cursor: cursor}})
+	out, err := call[feature.List[records.Version]](a, "record-history", records.HistoryIn{RecordPath: path(a.kind, rec), Listing: feature.Listing{Limit: limit, Cursor: cursor}})
 	return out.Body, err
 }
 
 func (a *as) link(from id.Record, to, relation string) (records.Link, error) {
 	a.l.Helper()
-	in := records.CreateLinkIn{RecordPath: path(anything, from)}
+	in := records.CreateLinkIn{RecordPath: path(a.kind, from)}
 	in.Body.To, in.Body.Relation = to, relation
 	out, err := call[feature.Created[records.Link]](a, "create-link", in)
 	return out.Body, err
@@ -213,13 +214,13 @@ func (a *as) link(from id.Record, to, relation string) (records.Link, error) {
 
 func (a *as) links(rec id.Record, limit int, cursor string) (feature.Page[records.Link], error) {
 	a.l.Helper()
-	out, err := call[feature.List[records.Link]](a, "list-links", records.ListLinksIn{RecordPath: path(anything, rec), Listing: feature.Listing{Limit: limit, Cursor: cursor}})
+	out, err := call[feature.List[records.Link]](a, "list-links", records.ListLinksIn{RecordPath: path(a.kind, rec), Listing: feature.Listing{Limit: limit, Cursor: cursor}})
 	return out.Body, err
 }
 
 func (a *as) unlink(rec id.Record, link id.Link) error {
 	a.l.Helper()
-	_, err := call[feature.NoContent](a, "delete-link", records.DeleteLinkIn{RecordPath: path(anything, rec), Link: link})
+	_, err := call[feature.NoContent](a, "delete-link", records.DeleteLinkIn{RecordPath: path(a.kind, rec), Link: link})
 	return err
 }
 

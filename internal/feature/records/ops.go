@@ -100,9 +100,9 @@ type Link struct {
 	CreatedBy id.Person `json:"created_by"`
 }
 
-// OrgPath, KindPath and RecordPath are the path parameters. The door has read
-// the organization already.
+// The path parameters. The door has read the organization already.
 type (
+	// OrgPath names an organization.
 	OrgPath struct {
 		Org id.Org `path:"org" doc:"The organization."`
 	}

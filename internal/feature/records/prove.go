@@ -259,9 +259,7 @@ func (s *Records) proveCaches(ctx context.Context, env feature.Env) (evidence st
 	defer func() {
 		for i, c := range made {
 			err = errors.Join(err, env.Undeclare(ctx, orgs[i], c))
-			s.mu.Lock()
-			delete(s.byOrg[orgs[i].Org], name)
-			s.mu.Unlock()
+			s.forget(orgs[i].Org, name)
 		}
 		if err != nil {
 			evidence = ""

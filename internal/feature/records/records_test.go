@@ -1,6 +1,7 @@
 package records_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"strongroom/internal/identity/actortest"
 	"strongroom/internal/kind"
 	"strongroom/internal/store/audit"
+	"strongroom/internal/store/tenant"
 	"strongroom/internal/testkit"
 )
 
@@ -169,11 +171,27 @@ func TestACursorOpensForItsCallerAndQueryAlone(t *testing.T) {
 		"one that is no cursor":       func() error { _, err := l.as(l.ada).list(anything, 1, "x"); return err },
 		"an identifier in its place":  func() error { _, err := l.as(l.ada).list(anything, 1, p.Items[0].ID.String()); return err },
 		"another record's history's ": func() error { return foreignHistory(l) },
+		"another record's links'":     func() error { return foreignLinks(l) },
 	} {
 		if err := try(); !fault.Is(err, fault.Malformed) {
 			t.Errorf("%s cursor: %v", name, err)
 		}
 	}
+}
+
+func foreignLinks(l *lab) error {
+	a, b := l.as(l.ada).put(`{}`), l.as(l.ada).put(`{}`)
+	for _, relation := range []string{"x", "y"} {
+		if _, err := l.as(l.ada).link(a.ID, b.ID.String(), relation); err != nil {
+			return err
+		}
+	}
+	p, err := l.as(l.ada).links(a.ID, 1, "")
+	if err != nil || p.Next == "" {
+		return fmt.Errorf("no second page: %w", err)
+	}
+	_, err = l.as(l.ada).links(b.ID, 1, p.Next)
+	return err
 }
 
 func foreignHistory(l *lab) error {
@@ -379,6 +397,32 @@ func TestADeletedRecordIsGoneUntilItIsRestored(t *testing.T) {
 	})
 }
 
+func TestNothingIsRestoredAfterTheUndoWindow(t *testing.T) {
+	t.Parallel()
+	l := open(t, "schema")
+	r := l.as(l.ada).put(`{}`)
+	if err := l.as(l.ada).delete(r.ID, 1); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := tenant.Do(t.Context(), l.d.Tenant, tenant.Request{Actor: l.ada, Org: l.org, Action: policy.RecordRestore}, func(ctx context.Context, tx *tenant.Tx) (int64, error) {
+		var window time.Duration
+		if err := tx.QueryRow(ctx, tenant.Lit(`SELECT purge_after - deleted_at FROM trash WHERE org_id = $1 AND id = $2`), tx.Org().UUID(), r.ID.UUID()).Scan(&window); err != nil {
+			return 0, err
+		}
+		if window != 7*24*time.Hour {
+			t.Errorf("the trash keeps it for %s", window)
+		}
+		return tx.Exec(ctx, tenant.Lit(`UPDATE trash SET purge_after = $3 WHERE org_id = $1 AND id = $2`), tx.Org().UUID(), r.ID.UUID(), tx.Now())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := l.as(l.ada)
+	_, err = a.restore(r.ID)
+	refused(t, err, fault.NotFound)
+	a.recorded(audit.Denied, "not_found", r.ID)
+}
+
 func TestAnAdminDeletesAndRestoresWithoutSeeing(t *testing.T) {
 	t.Parallel()
 	testkit.EachPlacement(t, func(t *testing.T, placement string) {
@@ -476,6 +520,31 @@ func TestWhatIsNotThereIsNotFound(t *testing.T) {
 				refused(t, err, fault.NotFound)
 			}
 		}
+		// A record is reached through its own collection alone.
+		link, err := l.as(l.ada).link(r.ID, r.ID.String(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := func() *as {
+			a := l.as(l.ada)
+			a.kind = "others"
+			return a
+		}
+		_, err = elsewhere().update(r.ID, 1, `{}`, "")
+		refused(t, err, fault.NotFound)
+		_, err = elsewhere().history(r.ID, 5, "")
+		refused(t, err, fault.NotFound)
+		_, err = elsewhere().links(r.ID, 5, "")
+		refused(t, err, fault.NotFound)
+		_, err = elsewhere().link(r.ID, r.ID.String(), "y")
+		refused(t, err, fault.NotFound)
+		refused(t, elsewhere().unlink(r.ID, link.ID), fault.NotFound)
+		refused(t, elsewhere().delete(r.ID, 1), fault.NotFound)
+		if err := l.as(l.ada).delete(r.ID, 1); err != nil {
+			t.Fatal(err)
+		}
+		_, err = elsewhere().restore(r.ID)
+		refused(t, err, fault.NotFound)
 	})
 }
 

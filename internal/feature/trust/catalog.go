@@ -48,7 +48,7 @@ var catalog = []promise{
 	{"IAM-3", "Sign in with Google (OAuth/OIDC).", []string{"google"}},
 	{"IAM-4", "SSO by SAML 2.0 and by OIDC, per organization.", []string{"saml", "oidc"}},
 	{"IAM-5", "Multi-factor authentication: TOTP, passkeys, recovery codes; an organization can require it.", []string{"factors"}},
-	{"IAM-6", "Six predefined roles, least privilege: Scientist (run, view), Analyst (view, export), OrgAdmin (users, roles, settings), SecurityAdmin (audit, access policy), BillingAdmin (usage, billing, quotas), SystemAdmin (platform, across organizations; deliberately reads no customer data by it). Kits give them names of their own trade.", []string{"roles"}},
+	{"IAM-6", "Six predefined roles, least privilege: Scientist (run, view), Analyst (view, export), OrgAdmin (users, roles, settings), SecurityAdmin (audit, access policy), BillingAdmin (usage, billing, quotas), SystemAdmin (platform, across organizations; deliberately reads no customer data by it). Kits give them names of their own trade.", []string{"roles", "trade_names"}},
 	{"IAM-7", "Service accounts and API keys: scoped per key, rotatable with overlap, expirable, shown once, stored hashed.", []string{"keys", "rotation"}},
 	{"IAM-8", "Sessions: short-lived JWT access tokens; refresh tokens rotate at every use and reuse of an old one ends the family; idle and absolute expiry.", []string{"tokens"}},
 	{"IAM-9", "A password change ends every session, on every server, within 1 s.", []string{"sessions"}},

@@ -261,6 +261,25 @@ func TestARowPutInByOtherHandsShows(t *testing.T) {
 	}
 }
 
+func TestARowUnderANumberThatWasGivenShows(t *testing.T) {
+	d, org := testkit.Open(t), testkit.Org(t, "schema").ID
+	c := root(t, d)
+	release := hold(t, c)
+	l := own(t, d)
+	for range 2 {
+		if _, err := l.Append(t.Context(), entry(t, org)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(t, c, `INSERT INTO audit.pending (org_id, event_id, server, seq, chain, leaf, body, void)
+ SELECT org_id, gen_random_uuid(), server, 1, sha256(chain), leaf, body, false FROM audit.pending WHERE server = $1 AND seq = 2`, l.Server().UUID())
+	release()
+	was := d.Audit.Broken()
+	if n := waitBroken(l); n == 0 && d.Audit.Broken() == was {
+		t.Error("nobody noticed a second event under one number")
+	}
+}
+
 func TestASecondServerTakesOverAndNothingIsLostOrDoubled(t *testing.T) {
 	d, org := testkit.Open(t), testkit.Org(t, "schema").ID
 	second, err := audit.Open(t.Context(), audit.Options{URL: d.DB.URL("sr_audit"), Keys: d.Keys, Log: slog.New(slog.DiscardHandler)})

@@ -72,7 +72,14 @@ type chainState struct {
 	ahead   map[int64]chainRow
 	missing time.Time
 	changed bool
+	// recent are the links that this leader followed itself, and since is
+	// where it began: what comes a second time must be the same.
+	recent map[int64][32]byte
+	since  int64
 }
+
+// maxRecent bounds recent. An event and its void come within seconds.
+const maxRecent = 1 << 14
 
 type chainRow struct {
 	Org   uuid.UUID `json:"org"`
@@ -100,7 +107,7 @@ var errNotLeader = errors.New("audit: another server leads")
 // sequenceSQL moves pending rows into the log in one statement. A row that is
 // void only closes its number in the chain.
 const sequenceSQL = `WITH taken AS (
-  DELETE FROM audit.pending WHERE ctid = ANY (ARRAY(SELECT ctid FROM audit.pending LIMIT $1))
+  DELETE FROM audit.pending WHERE ctid = ANY (ARRAY(SELECT ctid FROM audit.pending WHERE xid >= $2::text::xid8 ORDER BY xid LIMIT $1))
   RETURNING org_id, event_id, server, seq, chain, leaf, body, openings, void
 ), numbered AS (
   SELECT *, row_number() OVER (PARTITION BY org_id ORDER BY event_id) AS n
@@ -120,7 +127,7 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 	// A leader with nothing to do keeps out of the way of the group commit.
 	if time.Until(s.expires) > leaseFor/2 {
 		var work bool
-		if err := s.l.pool.Raw().QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.pending)`).Scan(&work); err != nil || !work && !s.overdue() {
+		if err := s.l.pool.Raw().QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.pending WHERE xid >= $1::text::xid8)`, s.l.drained()).Scan(&work); err != nil || !work && !s.overdue() {
 			return 0, err
 		}
 	}
@@ -134,7 +141,14 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 	if err := s.lead(ctx, tx); err != nil {
 		return 0, err
 	}
-	rows, err := tx.Query(ctx, sequenceSQL, maxSequence)
+	// Rows of transactions that had ended before this moment are all visible
+	// to the statement below.
+	low := s.l.drained()
+	var horizon string
+	if err := tx.QueryRow(ctx, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text`).Scan(&horizon); err != nil {
+		return 0, err
+	}
+	rows, err := tx.Query(ctx, sequenceSQL, maxSequence, low)
 	if err != nil {
 		return 0, err
 	}
@@ -175,6 +189,9 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 		// What was followed in memory did not take place.
 		s.expires, s.chains = time.Time{}, map[uuid.UUID]*chainState{}
 		return 0, err
+	}
+	if len(got) < maxSequence {
+		s.l.low.Store(&horizon)
 	}
 	if s.renewed {
 		s.renewed = false
@@ -226,6 +243,7 @@ func (s *sequencer) state(ctx context.Context, tx pgx.Tx, server uuid.UUID) (*ch
 			c.missing = time.Now()
 		}
 	}
+	c.since, c.recent = c.seq, map[int64][32]byte{}
 	s.chains[server] = c
 	return c, nil
 }
@@ -247,6 +265,7 @@ func (s *sequencer) lead(ctx context.Context, tx pgx.Tx) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		s.expires = time.Time{}
 		s.l.fence.Store(0)
+		s.l.low.Store(nil)
 		return errNotLeader
 	}
 	if err == nil {
@@ -273,8 +292,15 @@ func (s *sequencer) follow(ctx context.Context, tx pgx.Tx, server uuid.UUID, seq
 	if err != nil {
 		return err
 	}
-	if _, twice := c.ahead[seq]; seq <= c.seq || twice {
-		return nil // the second of an event and its void: the first one counted
+	if first, twice := c.ahead[seq]; seq <= c.seq || twice {
+		// The second of an event and its void: the first one counted. Any
+		// other row under a number that was given is not ours.
+		known, followed := c.recent[seq]
+		if followed && !bytes.Equal(known[:], r.Chain) || twice && !bytes.Equal(first.Chain, r.Chain) || !followed && !twice && seq > c.since {
+			s.l.broken.Add(1)
+			s.l.log.Error("audit: a second pending row has a number that was given to another", "server", id.ServerOf(server).String(), "seq", seq)
+		}
+		return nil
 	}
 	c.changed = true
 	c.ahead[seq] = r
@@ -290,6 +316,10 @@ func (s *sequencer) follow(ctx context.Context, tx pgx.Tx, server uuid.UUID, seq
 			s.l.log.Error("audit: a pending row does not continue its server's chain", "server", id.ServerOf(server).String(), "seq", c.seq+1)
 		}
 		c.seq, c.hash, c.missing = c.seq+1, [32]byte(next.Chain), time.Time{}
+		if len(c.recent) >= maxRecent {
+			c.recent, c.since = map[int64][32]byte{}, c.seq-1
+		}
+		c.recent[c.seq] = c.hash
 	}
 	if len(c.ahead) > 0 && c.missing.IsZero() {
 		c.missing = time.Now()

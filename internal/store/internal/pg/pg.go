@@ -51,11 +51,17 @@ type Pool struct {
 	trips atomic.Int64
 }
 
+// Setting is a setting of the pool's connections.
+type Setting struct{ Name, Value string }
+
 // Open connects as the login that conn names. max bounds the connections.
-func Open(ctx context.Context, conn string, max int32) (*Pool, error) {
+func Open(ctx context.Context, conn string, max int32, settings ...Setting) (*Pool, error) {
 	cfg, err := pgxpool.ParseConfig(conn)
 	if err != nil {
 		return nil, fmt.Errorf("pg: connection string: %w", err)
+	}
+	for _, s := range settings {
+		cfg.ConnConfig.RuntimeParams[s.Name] = s.Value
 	}
 	cfg.MaxConns = max
 	cfg.MaxConnIdleTime = 5 * time.Minute

@@ -22,6 +22,9 @@ CREATE TABLE audit.pending (
     CHECK (void OR body IS NOT NULL)
 );
 CREATE INDEX pending_xid_idx ON audit.pending (xid);
+-- A queue: every row is dead within milliseconds.
+ALTER TABLE audit.pending SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_vacuum_insert_threshold = -1, vacuum_index_cleanup = on);
 
 -- The organizations that have a log. The end of a log is its highest idx: kept
 -- here it would be a hot row that every event of an organization updates.
