@@ -183,6 +183,35 @@ func TestPeekIsForIdentityAlone(t *testing.T) {
 	}
 }
 
+// TestOnlyChecksLookAtRowsAsTheyAreStored holds what the checks of the
+// promises need, and nobody else, where it belongs: reading tables as text, and
+// running hostile SQL.
+func TestOnlyChecksLookAtRowsAsTheyAreStored(t *testing.T) {
+	all, fset := house(t)
+	seen := 0
+	for _, s := range all {
+		if s.test || strings.HasPrefix(s.pkg, "store/") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Raw" && sel.Sel.Name != "Probe" {
+				return true
+			}
+			if x, ok := sel.X.(*ast.Ident); ok && x.Name == "tenant" {
+				seen++
+				if path.Base(s.path) != "prove.go" && s.pkg != "feature/trust/checks" {
+					t.Errorf("%s: tenant.%s is for the checks of the promises", fset.Position(n.Pos()), sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+	if seen == 0 {
+		t.Error("no check was found: the test looks in the wrong place")
+	}
+}
+
 // forbidden is SQL that a feature has no business with: it ends or begins
 // transactions, changes settings or roles, or puts several statements in one.
 var forbidden = regexp.MustCompile(`(?i)(^|[\s;(])(begin|commit|rollback|savepoint|release|set\s+(local|session|role|transaction|search_path)|reset|set_config|copy|listen|notify|unlisten|prepare|deallocate|discard|create|alter|drop|grant|revoke|do\s+\$|declare|lock\s+table|vacuum|truncate)(\s|\(|;|$)|;\s*\S|\bselect\s+\*`)

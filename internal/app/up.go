@@ -63,7 +63,7 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	adminPath := filepath.Join(dir.Layout.Run(""), "admin.sock")
+	adminPath := filepath.Join(dir.Run(""), "admin.sock")
 	admin, err := supervisor.ListenUnix(adminPath, nil)
 	if err != nil {
 		return fmt.Errorf("the operator's socket: %w", err)
@@ -164,7 +164,7 @@ func findPostgres(cfg config.Config) (postgres.Binaries, error) {
 // startPostgres starts the private cluster and brings its roles and database
 // to this version, which only the superuser can.
 func startPostgres(ctx context.Context, dir *datadir.Dir, users datadir.Users, cfg config.Config, binaries postgres.Binaries, log io.Writer) (supervisor.Running, error) {
-	po := postgres.Options{DataDir: dir.Postgres(), SocketDir: dir.Layout.Run(datadir.RunPostgres), User: users.Postgres, Binaries: binaries,
+	po := postgres.Options{DataDir: dir.Postgres(), SocketDir: dir.Run(datadir.RunPostgres), User: users.Postgres, Binaries: binaries,
 		Settings: cfg.Postgres.Settings, Log: log}
 	if users.Server != nil {
 		po.OSLogins = []string{users.Server.Name}

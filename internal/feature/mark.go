@@ -39,7 +39,7 @@ func MarkOf(text string) Mark {
 		h := hex.EncodeToString(p)
 		// The text form of bytea is hexadecimal: what stands in such a column
 		// is found in it, even if it was hexadecimal before.
-		m.forms = append(m.forms, p, []byte(h), []byte(strings.ToUpper(h)), []byte(hex.EncodeToString([]byte(h))))
+		m.forms = append(m.forms, p, []byte(h), []byte(strings.ToUpper(h)), []byte(hex.EncodeToString([]byte(h))), []byte(hex.EncodeToString([]byte(strings.ToUpper(h)))))
 	}
 	return m
 }

@@ -540,6 +540,8 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 	v.do(t, "revoke-key", owner(step{path: p.in("key", spent.text(t, "id"))}))
 	v.do(t, "get-record", step{token: spent.text(t, "token"), path: rec, want: http.StatusUnauthorized})
 
+	v.do(t, "get-status", as(admin, step{}))
+
 	// Out of the house.
 	for _, scope := range []map[string]any{{"/scope": "organization"}, {"/scope": "collection", "/collection": p.kind}, {"/scope": "record", "/collection": p.kind, "/record": p.recordID}} {
 		var drop []string

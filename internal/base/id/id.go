@@ -67,20 +67,32 @@ func (serverKind) prefix() string     { return "srv_" }
 func (jobKind) prefix() string        { return "job_" }
 func (membershipKind) prefix() string { return "mem_" }
 
-// The kinds of identifier.
 type (
-	Org        = ID[orgKind]
-	Record     = ID[recordKind]
-	File       = ID[fileKind]
-	Event      = ID[eventKind]
-	Person     = ID[personKind]
-	Session    = ID[sessionKind]
-	Key        = ID[keyKind]
-	Request    = ID[requestKind]
+	// Org identifies an organization, the unit of isolation.
+	Org = ID[orgKind]
+	// Record identifies a record.
+	Record = ID[recordKind]
+	// File identifies a file.
+	File = ID[fileKind]
+	// Event identifies an audit event.
+	Event = ID[eventKind]
+	// Person identifies a person.
+	Person = ID[personKind]
+	// Session identifies a session of a person.
+	Session = ID[sessionKind]
+	// Key identifies an API key.
+	Key = ID[keyKind]
+	// Request identifies one request.
+	Request = ID[requestKind]
+	// Collection identifies a collection.
 	Collection = ID[collectionKind]
-	Link       = ID[linkKind]
-	Server     = ID[serverKind]
-	Job        = ID[jobKind]
+	// Link identifies a link between two things.
+	Link = ID[linkKind]
+	// Server identifies one run of a server process.
+	Server = ID[serverKind]
+	// Job identifies one run of a job.
+	Job = ID[jobKind]
+	// Membership identifies a membership.
 	Membership = ID[membershipKind]
 )
 

@@ -314,7 +314,10 @@ func TestAnExportOfOneCollectionOrRecordHoldsNoMore(t *testing.T) {
 	if links := lines(files["records/samples/links.ndjson"]); len(links) != 1 || !strings.Contains(links[0], `"direction":"in"`) {
 		t.Errorf("its links: %q", links)
 	}
-	for _, e := range testkit.Events(t, h.d, h.org, request) {
+	for i, e := range testkit.Events(t, h.d, h.org, request) {
+		if i == 0 && !slices.Equal(e.Targets, []string{one["id"].(string)}) {
+			t.Errorf("an export of one record begins with the targets %v", e.Targets)
+		}
 		if slices.Contains(e.Targets, two["id"].(string)) {
 			t.Error("an export of one record names another")
 		}

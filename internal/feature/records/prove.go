@@ -282,13 +282,7 @@ func (s *Records) proveCaches(ctx context.Context, env feature.Env) (evidence st
 	for range rounds {
 		for i, c := range orgs {
 			for j := range orgs {
-				_, _, err := tenant.Do(ctx, s.tenant, c.Request(policy.RecordCreate), func(ctx context.Context, tx *tenant.Tx) (struct{}, error) {
-					in := createIn{KindPath: KindPath{Kind: name}}
-					in.Body.Content = []byte(own(j))
-					made, err := s.create(ctx, tx, in)
-					tx.Touch(made.Body.ID)
-					return struct{}{}, err
-				})
+				err := s.tryContent(ctx, c, name, own(j))
 				switch {
 				case i == j && err != nil:
 					return "", fmt.Errorf("placement %s: %w", c.Placement, err)
@@ -300,12 +294,49 @@ func (s *Records) proveCaches(ctx context.Context, env feature.Env) (evidence st
 				asked++
 			}
 		}
+		for i, c := range orgs {
+			if err := s.seesOnly(ctx, c, name, own(i)); err != nil {
+				return "", fmt.Errorf("placement %s: %w", c.Placement, err)
+			}
+			asked++
+		}
 	}
 	n, err := callers(ctx, env, orgs)
 	if err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d organizations with a collection of one name and a schema of their own each: %d questions in turn, each answered from the organization's own part of the caches (collections, compiled schemas); %d requests in turn, each known as its own caller's (sign-ins), in her own place and with its own keys", len(orgs), asked, n), nil
+}
+
+// tryContent stores a record in the collection of a name.
+func (s *Records) tryContent(ctx context.Context, c feature.CanaryOrg, name, content string) error {
+	_, _, err := tenant.Do(ctx, s.tenant, c.Request(policy.RecordCreate), func(ctx context.Context, tx *tenant.Tx) (struct{}, error) {
+		in := createIn{KindPath: KindPath{Kind: name}}
+		in.Body.Content = []byte(content)
+		_, err := s.create(ctx, tx, in)
+		return struct{}{}, err
+	})
+	return err
+}
+
+// seesOnly lists the collection of a name: what is in it fits the
+// organization's own schema, and is there.
+func (s *Records) seesOnly(ctx context.Context, c feature.CanaryOrg, name, content string) error {
+	_, _, err := tenant.Do(ctx, s.tenant, c.Request(policy.RecordList), func(ctx context.Context, tx *tenant.Tx) (struct{}, error) {
+		in := listIn{KindPath: KindPath{Kind: name}}
+		in.Limit = 50
+		got, err := s.list(ctx, tx, in)
+		if err == nil && len(got.Body.Items) == 0 {
+			err = errors.New("another organization's collection was looked into")
+		}
+		for _, r := range got.Body.Items {
+			if string(r.Content) != content {
+				err = errors.New("a record that does not fit the organization's own schema was stored")
+			}
+		}
+		return struct{}{}, err
+	})
+	return err
 }
 
 // callers asks by turns who the caller is, and for the organization's own

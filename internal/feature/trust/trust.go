@@ -171,7 +171,7 @@ func (p *Prover) check(ctx context.Context, id, name string, env feature.Env, no
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	evidence, err := guarded(ctx, c, env)
+	evidence, err := within(ctx, c, env)
 	switch {
 	case err != nil:
 		out.State, out.Evidence = Broken, public(err)
@@ -182,6 +182,38 @@ func (p *Prover) check(ctx context.Context, id, name string, env feature.Env, no
 		out.State, out.Evidence = Kept, evidence
 	}
 	return out
+}
+
+// grace is how long a check whose time is up may take to clear up after
+// itself.
+const grace = 5 * time.Second
+
+// within runs a check and does not wait for one that never ends: the others
+// are to be heard all the same. What was seen too late was not shown.
+func within(ctx context.Context, c feature.Clause, env feature.Env) (evidence string, err error) {
+	type result struct {
+		evidence string
+		err      error
+	}
+	done := make(chan result, 1)
+	go func() {
+		evidence, err := guarded(ctx, c, env)
+		done <- result{evidence, err}
+	}()
+	var r result
+	select {
+	case r = <-done:
+		return r.evidence, r.err
+	case <-ctx.Done():
+	}
+	select {
+	case r = <-done:
+	case <-time.After(grace):
+	}
+	if r.err == nil {
+		r.err = ctx.Err()
+	}
+	return "", r.err
 }
 
 func guarded(ctx context.Context, c feature.Clause, env feature.Env) (evidence string, err error) {

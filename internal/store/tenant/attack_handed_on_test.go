@@ -193,8 +193,25 @@ func TestATransactionIsOfNoUseWhenItIsOver(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.visit(t, "a request that kept what it had")
 			var s string
+			if rows.Scan(&s) == nil {
+				t.Errorf("the current row gives %d bytes when its request is over", len(s))
+			}
+			// Nor in the middle of the victim's: the buffer is the connection's.
+			_, _, err = tenant.Do(t.Context(), p.store, tenant.Request{Actor: p.victim.who, Org: p.victim.ID, Action: policy.RecordList}, func(ctx context.Context, tx *tenant.Tx) (int, error) {
+				theirs, err := tx.Query(ctx, statement("SELECT convert_from(body, 'UTF8') || repeat('y', 3000) FROM record, generate_series(1, 100)"))
+				if err != nil || !theirs.Next() {
+					return 0, errors.New("the victim reads nothing")
+				}
+				if rows.Scan(&s) == nil {
+					t.Errorf("the current row gives %q of a request that is under way", s[:40])
+				}
+				return 0, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			p.visit(t, "a request that kept what it had")
 			if rows.Next() || rows.Scan(&s) == nil {
 				t.Errorf("rows give %d bytes when their request is over", len(s))
 			}

@@ -13,8 +13,9 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"runtime/debug"
+	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -290,7 +291,7 @@ func guarded[T any](ctx context.Context, u *Unit, session *pg.Session, fn func(c
 		p := recover()
 		session.Discard()
 		// The value of a panic may hold content; its place may not.
-		u.w.Host.Log.Error("store: a request panicked", "request", u.w.Request.String(), "action", string(u.w.Action), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		u.w.Host.Log.Error("store: a request panicked", "request", u.w.Request.String(), "action", string(u.w.Action), "type", fmt.Sprintf("%T", p), "at", frames())
 		err = fault.Wrap(fault.Internal, errors.New("panic"), "internal error")
 		if p == nil {
 			// runtime.Goexit: the goroutine ends with this function, and
@@ -301,6 +302,22 @@ func guarded[T any](ctx context.Context, u *Unit, session *pg.Session, fn func(c
 	out, err = fn(ctx, u)
 	returned = true
 	return out, err
+}
+
+// frames lists the functions and lines that led to a panic. The trace that Go
+// itself writes also holds the words of arguments: of a key that is handed on
+// by value its first ten bytes.
+func frames() string {
+	pc := make([]uintptr, 32)
+	all := runtime.CallersFrames(pc[:runtime.Callers(3, pc)]) // without Callers, this function and the one that recovers
+	var at []string
+	for {
+		f, more := all.Next()
+		at = append(at, fmt.Sprintf("%s:%d", f.Function, f.Line))
+		if !more {
+			return strings.Join(at, " ")
+		}
+	}
 }
 
 func (u *Unit) entries(err error) []audit.Entry {
