@@ -3,8 +3,9 @@
 //
 // A collection is a kind of record with a JSON Schema (draft 2020-12); its
 // name is found by a keyed hash and stands nowhere in the clear. A record is
-// one JSON object, kept byte for byte, with a leaf of the key tree of its own
-// for life. Every function runs inside the tenant's door, so it is authorized,
+// one JSON object, kept as it was sent but for white space between its tokens
+// (numbers keep their digits, members their order), with a leaf of the key tree
+// of its own for life. Every function runs inside the tenant's door, so it is authorized,
 // scoped and recorded already. To add an operation, declare a [feature.Op] in
 // ops.go: the route, the OpenAPI entry and the access tests follow from it.
 package records
