@@ -37,9 +37,7 @@ var ways = map[string]func(ctx context.Context, tx *tenant.Tx, text string) erro
 	"panics with an error":  func(_ context.Context, _ *tenant.Tx, text string) error { panic(fmt.Errorf("cannot store %q", text)) },
 	"panics with the input": func(_ context.Context, _ *tenant.Tx, text string) error { panic(map[string][]byte{text: []byte(text)}) },
 	"panics by mistake": func(_ context.Context, _ *tenant.Tx, text string) error {
-		var m map[string]string
-		m[text] = text
-		return nil
+		return []error{errors.New(text)}[len(text)]
 	},
 	"returns an error with the text": func(_ context.Context, _ *tenant.Tx, text string) error { return fmt.Errorf("cannot store %q", text) },
 	"returns a fault around it": func(_ context.Context, _ *tenant.Tx, text string) error {

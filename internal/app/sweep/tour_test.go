@@ -413,12 +413,12 @@ func (n *sieve) watchToken(field, token string) {
 
 // place is one organization of the tour, and what was made in it.
 type place struct {
-	org, kind, required          string
-	owner, member                account
-	records                      []string
-	file, replaced, key, keyID   string
-	fileBytes                    []byte
-	recordID, linkID, recordETag string
+	org, kind, required string
+	owner, member       account
+	records             []string
+	file, key, keyID    string
+	fileBytes           []byte
+	recordID, linkID    string
 }
 
 func (p *place) in(more ...string) map[string]string {

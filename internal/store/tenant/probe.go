@@ -58,7 +58,8 @@ func Probe(ctx context.Context, s *Store, r Request, v Victim) ([]Attempt, audit
 		if err != nil {
 			return nil, err
 		}
-		cfg := s.pools[at.Slice%Slices].Raw().Config().ConnConfig
+		cfg := s.pools[at.Slice%Slices].Raw().Config().ConnConfig // a copy
+		cfg.RuntimeParams["application_name"] = "strongroom-probe"
 		conn, err := pgx.ConnectConfig(ctx, cfg)
 		if err != nil {
 			return nil, fmt.Errorf("tenant: probe: %w", err)
@@ -117,7 +118,7 @@ func (p *prober) run(ctx context.Context) (out []Attempt, err error) {
 			a.Code = refused.Code
 			// An error that tells whether the victim has a row tells of the row.
 			a.Reached = h.silent != "" && refused.Code == h.silent
-			if !a.Reached && !slices.Contains(refusals, a.Code) && !(h.absent && a.Code == "42P01") {
+			if !a.Reached && !slices.Contains(refusals, a.Code) && (!h.absent || a.Code != "42P01") {
 				// A script that fails for its own mistakes tries nothing.
 				return nil, fmt.Errorf("tenant: probe: %s ended with %s, which is no refusal", h.name, a.Code)
 			}

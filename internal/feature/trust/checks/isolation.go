@@ -479,7 +479,7 @@ func foreignKeys(ctx context.Context, env feature.Env) (string, error) {
 	}
 	count := 0
 	for _, t := range ofOrganizations(tables) {
-		if !bound(tables, t, "org_id", 0) && !(t.Name == "org" && bound(tables, t, "id", 0)) {
+		if !bound(tables, t, "org_id", 0) && (t.Name != "org" || !bound(tables, t, "id", 0)) {
 			return "", fmt.Errorf("%s is not bound to its organization by a foreign key", t.Place())
 		}
 		count += t.Count
