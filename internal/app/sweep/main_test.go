@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -285,8 +284,7 @@ func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			_, file, line, _ := runtime.Caller(1)
-			t.Fatalf("%s:%d: %s: not within %v", filepath.Base(file), line, what, patience)
+			t.Fatalf("%s: not within %v", what, patience)
 		}
 	}
 }

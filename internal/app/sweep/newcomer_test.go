@@ -104,7 +104,7 @@ func TestANewcomersWayThroughTheCommandLine(t *testing.T) {
 	hanna.ends(t, clitest.Failed, "/content/text", "put", "--kind", "note", "wrong.json")
 	hanna.Must("links", "add", "note/"+note, file, "--relation", "image")
 	stdout(hanna.Must("links", "list", "note/"+note), "image", file)
-	hanna.ends(t, clitest.Failed, "precondition", "put", "--kind", "note", "--id", note, "--version", "9", "changed.json")
+	hanna.ends(t, clitest.Failed, "has changed since that version", "put", "--kind", "note", "--id", note, "--version", "9", "changed.json")
 	hanna.Must("put", "--kind", "note", "--id", note, "--version", "1", "changed.json")
 	history := hanna.Must("history", note, "--output", "json").Items()
 	if len(history) != 2 || history[0]["action"] != "update" || history[1]["action"] != "create" || history[0]["by"] == "" {
@@ -156,11 +156,12 @@ func TestANewcomersWayThroughTheCommandLine(t *testing.T) {
 	guest := i.person(t, "grace@lab.example", "a passphrase for Grace")
 	guest.Must("put", "--kind", "note", hanna.Write("by-grace.json", []byte(`{"text": "by Grace"}`)))
 	hanna.Must("members", "update", grace, "--role", "analyst")
-	waitFor(t, "a role that was taken away is gone", func() bool {
-		return guest.Run("put", "--kind", "note", filepath.Join(hanna.Dir, "by-grace.json")).Code == clitest.Denied
-	})
+	again := []string{"put", "--kind", "note", filepath.Join(hanna.Dir, "by-grace.json")}
+	waitFor(t, "a role that was taken away is gone", func() bool { return guest.Run(again...).Code == clitest.Denied })
+	guest.ends(t, clitest.Denied, "your role does not allow", again...)
 	hanna.Must("members", "rm", grace)
-	waitFor(t, "a member who was removed is out", func() bool { return guest.Run("ls", "--org", lab).Code == clitest.NotFound })
+	waitFor(t, "a member who was removed is out", func() bool { return guest.Run("ls").Code == clitest.Denied })
+	guest.ends(t, clitest.Denied, "strongroom login", "ls") // who belongs nowhere has no session
 
 	// A key: made, used for what it is for, revoked.
 	hanna.Must("apikeys", "create", "reader", "--role", "scientist", "--scope", "collection.list,collection.read,record.list,record.read,org.read", "--key-file", "key")

@@ -364,12 +364,15 @@ func (s *Session) Abort(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		c := s.conn.Conn().PgConn()
-		if c.IsClosed() || c.TxStatus() == 'I' && s.dirty {
+		switch {
+		case c.IsClosed() || c.TxStatus() == 'I' && s.dirty:
 			_ = s.conn.Conn().Close(ctx)
-		} else if _, err := c.Exec(ctx, "ROLLBACK").ReadAll(); err != nil {
-			_ = s.conn.Conn().Close(ctx)
+		case c.TxStatus() != 'I': // a session that reads has nothing open
+			s.pool.trips.Add(1)
+			if _, err := c.Exec(ctx, "ROLLBACK").ReadAll(); err != nil {
+				_ = s.conn.Conn().Close(ctx)
+			}
 		}
-		s.pool.trips.Add(1)
 	}
 	s.release(ctx)
 }
