@@ -2,7 +2,6 @@ package sweep_test
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -173,25 +172,25 @@ func TestANewcomersWayThroughTheCommandLine(t *testing.T) {
 	hanna.Must("apikeys", "revoke", listed[0]["id"].(string))
 	waitFor(t, "a revoked key is of no use", func() bool { return robot.Run("get", "note/"+note, "--content").Code == clitest.Denied })
 
-	// All of it is on record, also what was refused.
-	log := hanna.Must("audit", "--all", "--output", "json").Stdout
-	var trail struct {
-		Items []struct {
-			Action, Outcome string
+	// All of it is on record, also what was refused. An event has its place in
+	// the log some moments after its answer.
+	waitFor(t, "everything is on record", func() bool {
+		var trail struct {
+			Items []struct{ Action, Outcome string }
 		}
-	}
-	if err := json.Unmarshal([]byte(log), &trail); err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]bool{}
-	for _, e := range trail.Items {
-		seen[e.Action+" "+e.Outcome] = true
-	}
-	for _, want := range []string{"record.create done", "record.read done", "record.update done", "record.delete done", "record.restore done", "file.upload done", "file.download done", "file.upload denied", "member.add done", "key.create done", "key.revoke done"} {
-		if !seen[want] {
-			t.Errorf("the log has no event %q; it has %v", want, seen)
+		hanna.Must("audit", "--all", "--output", "json").JSON(&trail)
+		seen := map[string]bool{}
+		for _, e := range trail.Items {
+			seen[e.Action+" "+e.Outcome] = true
 		}
-	}
+		for _, want := range []string{"collection.create done", "collection.create refused", "record.create done", "record.create denied", "record.read done", "record.update done", "record.update refused", "record.delete done", "record.restore done",
+			"record.history done", "link.create done", "file.upload done", "file.upload denied", "file.download done", "export.run done", "member.add done", "member.update done", "member.remove done", "key.create done", "key.revoke done", "trail.read done"} {
+			if !seen[want] {
+				return false
+			}
+		}
+		return true
+	})
 	mira.ends(t, clitest.Denied, "your role does not allow", "audit")
 
 	// The installation, by its API and on its machine.

@@ -47,8 +47,9 @@ const StatementTimeout = 30 * time.Second
 
 // Pool is a set of connections of one login.
 type Pool struct {
-	pool  *pgxpool.Pool
-	trips atomic.Int64
+	pool      *pgxpool.Pool
+	described *sync.Map
+	trips     atomic.Int64
 }
 
 // Setting is a setting of the pool's connections.
@@ -78,7 +79,7 @@ func Open(ctx context.Context, conn string, max int32, settings ...Setting) (*Po
 	if err != nil {
 		return nil, fmt.Errorf("pg: %w", err)
 	}
-	return &Pool{pool: p}, nil
+	return &Pool{pool: p, described: descriptionsOf(cfg.ConnConfig)}, nil
 }
 
 // connected prepares a new connection for its first session.
@@ -171,11 +172,17 @@ const (
 	closingPath = "SET LOCAL search_path = pg_catalog, pg_temp"
 )
 
-// describe caches what PostgreSQL says of a statement's parameters and
-// result, by text. Every organization's schema has the same tables, so one
-// answer serves all; it is what lets a statement go out in binary form
-// without a round trip of its own.
-var describe sync.Map // string → *pgconn.StatementDescription
+// described caches what PostgreSQL says of a statement's parameters and
+// result, by database and text. Every organization's schema has the same
+// tables, so one answer serves all of a database; it is what lets a statement
+// go out in binary form without a round trip of its own. Types have other
+// numbers in another database.
+var described sync.Map // database → *sync.Map of string → *pgconn.StatementDescription
+
+func descriptionsOf(c *pgx.ConnConfig) *sync.Map {
+	m, _ := described.LoadOrStore(fmt.Sprintf("%s:%d/%s", c.Host, c.Port, c.Database), &sync.Map{})
+	return m.(*sync.Map)
+}
 
 // plans are the prepared statements of one connection, by search path and
 // text: a plan belongs to the tables that the path leads to. The least
@@ -422,7 +429,7 @@ func (s *Session) release(ctx context.Context) {
 // described returns the description of sql, asking PostgreSQL once in the
 // process's life.
 func (s *Session) described(ctx context.Context, sql string) (*pgconn.StatementDescription, error) {
-	if d, ok := describe.Load(sql); ok {
+	if d, ok := s.pool.described.Load(sql); ok {
 		return d.(*pgconn.StatementDescription), nil
 	}
 	if !allowed(sql) {
@@ -461,7 +468,7 @@ func (s *Session) described(ctx context.Context, sql string) (*pgconn.StatementD
 	if err != nil {
 		return nil, err
 	}
-	describe.Store(sql, d)
+	s.pool.described.Store(sql, d)
 	return d, nil
 }
 
@@ -674,7 +681,7 @@ func (s *Session) finish(ctx context.Context, closing []Statement) error {
 	c := s.conn.Conn().PgConn()
 	descriptions := make([]*pgconn.StatementDescription, len(closing))
 	for i, st := range closing {
-		if _, ok := describe.Load(st.SQL); !ok {
+		if _, ok := s.pool.described.Load(st.SQL); !ok {
 			// An organization's role may not even look up what it names.
 			if err := s.leave(ctx); err != nil {
 				return err

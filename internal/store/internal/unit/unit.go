@@ -11,7 +11,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"regexp"
 	"runtime"
 	"slices"
@@ -260,6 +262,9 @@ func Run[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T,
 	var zero T
 	if err != nil {
 		session.Abort(ctx)
+		if away(err) { // nothing was committed, so a repetition does no harm
+			err = fault.Wrap(fault.Unavailable, err, "the database does not answer; try again")
+		}
 		receipt, lost := Record(ctx, &w, u, err)
 		if lost != nil {
 			return zero, audit.Receipt{}, lost
@@ -275,6 +280,22 @@ func Run[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T,
 		return zero, receipt, err
 	}
 	return out, receipt, nil
+}
+
+// away reports whether err says that the database is gone, is on its way down
+// or up (class 57P), or that the connection to it broke.
+func away(err error) bool {
+	var known *fault.Error
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return strings.HasPrefix(refused.Code, "57P") || strings.HasPrefix(refused.Code, "08")
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // guarded lends the session to fn and turns a panic into an error. The
