@@ -259,7 +259,11 @@ func (h *hits) look(x *index, buf []byte, end int, start int64) {
 // in finds planted values in a stream.
 func (n *sieve) in(where string, r io.Reader) (found []catch, size int64, err error) {
 	x, h := n.compiled(), hits{sieve: n, where: where}
-	buf := make([]byte, 0, 1<<20+x.longest)
+	room := 1 << 20
+	if b, ok := r.(*bytes.Reader); ok {
+		room = min(room, b.Len()+1)
+	}
+	buf := make([]byte, 0, room+x.longest)
 	for ended := false; !ended; {
 		k, rerr := io.ReadFull(r, buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+k]
@@ -286,9 +290,10 @@ func (n *sieve) inBytes(where string, b []byte) []catch {
 
 // haul is what a search through files brought up.
 type haul struct {
-	found []catch
-	bytes map[string]int64 // that were searched, by the folders below the root
-	files int
+	found  []catch
+	packed []string         // files that cannot be searched, because they are compressed
+	bytes  map[string]int64 // that were searched, by the folders below the root
+	files  int
 }
 
 // packed are the first bytes of compressed files, in which nothing would be
@@ -327,13 +332,22 @@ func (n *sieve) inTree(t testing.TB, root string, pick func(path string, info fs
 			return err
 		}
 		defer func() { _ = f.Close() }()
-		found, size, err := n.in(rel, f)
+		// Most files are small, and not worth a buffer each.
+		read := io.Reader(f)
+		if info.Size() < 1<<18 {
+			b, err := io.ReadAll(f)
+			if err != nil {
+				return err
+			}
+			read = bytes.NewReader(b)
+		}
+		found, size, err := n.in(rel, read)
 		h.found, h.files = append(h.found, found...), h.files+1
 		var first [8]byte
 		if k, _ := f.ReadAt(first[:], 0); k > 0 {
 			for name, magic := range packed {
 				if strings.HasPrefix(string(first[:k]), magic) {
-					h.found = append(h.found, catch{where: rel, field: "compressed bytes that cannot be searched", form: name})
+					h.packed = append(h.packed, rel+" ("+name+")")
 				}
 			}
 		}

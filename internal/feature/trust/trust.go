@@ -228,6 +228,10 @@ func guarded(ctx context.Context, c feature.Clause, env feature.Env) (evidence s
 func firstFrame(stack []byte) string {
 	for _, line := range strings.Split(string(stack), "\n") {
 		if strings.HasPrefix(line, "strongroom/internal/") && !strings.Contains(line, "trust.guarded") {
+			// The words of the arguments follow in brackets; they may be keys.
+			if at := strings.LastIndexByte(line, '('); at > 0 {
+				line = line[:at]
+			}
 			return strings.TrimSpace(line)
 		}
 	}
