@@ -330,7 +330,7 @@ func TestABrokenClauseBreaksItsPromiseAndNoOther(t *testing.T) {
 		switch p.ID {
 		case "ISO-2":
 			want = trust.Broken
-		case "ISO-4", "ISO-5", "ISO-7", "ISO-9", "ISO-10":
+		case "ISO-1", "ISO-4", "ISO-5", "ISO-7", "ISO-9", "ISO-10":
 			want = trust.NotYet
 		}
 		if p.State != want {

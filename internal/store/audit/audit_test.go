@@ -158,8 +158,7 @@ func TestWithoutALogThereIsNoAnswerAndItComesBackByItself(t *testing.T) {
 	if _, err := write(t.Context(), t, d, org); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a change without a log: %v, want unavailable", err)
 	}
-	answered := false
-	_, receipt, err := tenant.Do(t.Context(), d.Tenant, tenant.Request{Actor: actortest.With(t, org, policy.Scientist), Org: org, Action: policy.RecordRead},
+	answered, receipt, err := tenant.Do(t.Context(), d.Tenant, tenant.Request{Actor: actortest.With(t, org, policy.Scientist), Org: org, Action: policy.RecordRead},
 		func(ctx context.Context, tx *tenant.Tx) (bool, error) { return true, nil })
 	if !fault.Is(err, fault.Unavailable) || !receipt.IsZero() || answered {
 		t.Errorf("a read without a log: %v, receipt %v", err, receipt)
@@ -236,8 +235,8 @@ func TestARowTakenOutBeforeItWasPlacedShows(t *testing.T) {
 		}
 	}
 	exec(t, c, `DELETE FROM audit.pending WHERE server = $1 AND seq = 2`, l.Server().UUID())
-	release()
 	was := d.Audit.Broken()
+	release()
 	if n := waitBroken(l); n == 0 && d.Audit.Broken() == was {
 		t.Error("nobody noticed that an event was taken out")
 	}
@@ -254,8 +253,8 @@ func TestARowPutInByOtherHandsShows(t *testing.T) {
 	// A forger copies a real row under a server of her own, as its first.
 	exec(t, c, `INSERT INTO audit.pending (org_id, event_id, server, seq, chain, leaf, body, void)
  SELECT org_id, gen_random_uuid(), gen_random_uuid(), 1, chain, leaf, body, false FROM audit.pending WHERE server = $1`, l.Server().UUID())
-	release()
 	was := d.Audit.Broken()
+	release()
 	if n := waitBroken(l); n == 0 && d.Audit.Broken() == was {
 		t.Error("nobody noticed that an event was put in")
 	}
@@ -273,8 +272,8 @@ func TestARowUnderANumberThatWasGivenShows(t *testing.T) {
 	}
 	exec(t, c, `INSERT INTO audit.pending (org_id, event_id, server, seq, chain, leaf, body, void)
  SELECT org_id, gen_random_uuid(), server, 1, sha256(chain), leaf, body, false FROM audit.pending WHERE server = $1 AND seq = 2`, l.Server().UUID())
-	release()
 	was := d.Audit.Broken()
+	release()
 	if n := waitBroken(l); n == 0 && d.Audit.Broken() == was {
 		t.Error("nobody noticed a second event under one number")
 	}

@@ -85,12 +85,6 @@ func (s *Store) Placements() *Placements { return NewPlacements(s.pool.Raw()) }
 // Close waits for the transactions under way.
 func (s *Store) Close() { s.pool.Close() }
 
-// open lists the actions that a caller performs on herself: signing in needs
-// no role, looking at and ending one's own session none either.
-func open(a policy.Action) bool {
-	return a == policy.SessionCreate || a == policy.SessionRead || a == policy.SessionEnd
-}
-
 // Do is the door for what belongs to no organization's schema: people,
 // memberships, sessions, keys, organizations themselves. It follows the rules
 // of the tenant door. Its events go to the installation's log, and to the log
@@ -99,11 +93,11 @@ func Do[T any](ctx context.Context, s *Store, r Request, fn func(context.Context
 	w := s.work(r)
 	var cause error
 	switch {
-	case open(r.Action):
+	case policy.Open(r.Action, !r.Actor.IsNobody()):
 	case r.Actor.IsNobody():
 		w.Logs = []id.Org{id.Installation}
 		cause = fault.New(fault.Unauthenticated, "sign in first")
-	case r.Org.IsZero() && !r.Actor.MayOnPlatform(r.Action) && r.Action != policy.OrgList:
+	case r.Org.IsZero() && !r.Actor.MayOnPlatform(r.Action):
 		cause = fault.New(fault.Denied, "your role does not allow %s", r.Action)
 	case r.Org.IsZero():
 	case !r.Actor.Sees(r.Org):
