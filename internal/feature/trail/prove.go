@@ -396,18 +396,19 @@ func trailOf(ctx context.Context, env feature.Env, p feature.Planted, peer featu
 	if _, err := env.Want(ctx, p.In.Token, http.MethodGet, p.In.Path("/audit?limit=200&since=", from.UTC().Format("2006-01-02T15:04:05.000Z")), nil, http.StatusOK, &page); err != nil {
 		return err
 	}
-	for what, want := range map[string]struct {
+	for _, want := range []struct {
+		what    string
 		request id.Request
 		action  policy.Action
-	}{"viewing": {viewed.Request, policy.RecordRead}, "changing": {changed.Request, policy.RecordUpdate}} {
+	}{{"viewing", viewed.Request, policy.RecordRead}, {"changing", changed.Request, policy.RecordUpdate}} {
 		i := slices.IndexFunc(page.Items, func(e audit.Event) bool { return e.Request == want.request })
 		if i < 0 {
-			return fmt.Errorf("the trail does not show a member's %s", what)
+			return fmt.Errorf("the trail does not show a member's %s", want.what)
 		}
 		e := page.Items[i]
 		at, err := time.Parse(time.RFC3339Nano, e.Time)
 		if err != nil || at.Before(from.Add(-time.Second)) || at.After(time.Now().Add(time.Second)) || e.Actor.ID != peer.Actor.ID() || e.Action != want.action || !slices.Contains(e.Targets, p.ID.String()) {
-			return fmt.Errorf("the trail of a member's %s does not say who, what and when", what)
+			return fmt.Errorf("the trail of a member's %s does not say who, what and when", want.what)
 		}
 	}
 	var history struct {
