@@ -34,6 +34,9 @@ type Schema struct {
 	cost     *node
 	size     int
 	columns  []string
+	fields   []Field
+	title    string            // the field that is the title
+	people   map[string]string // fields of the top level that are about a person
 }
 
 // Any is the schema of the Generic kind: it accepts every object.
@@ -78,6 +81,7 @@ func Compile(raw []byte, at string) (s *Schema, err error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
+	c.RegisterFormat(&jsonschema.Format{Name: FormatUnit, Validate: isUnit})
 	c.UseLoader(nothing{})
 	c.UseRegexpEngine(patterns.compile)
 	if err := c.AddResource(location, v); err != nil {
@@ -92,7 +96,19 @@ func Compile(raw []byte, at string) (s *Schema, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Schema{compiled: compiled, cost: cost, size: len(g.nodes) + patterns.sum/10, columns: p.properties}, nil
+	s = &Schema{compiled: compiled, cost: cost, size: len(g.nodes) + patterns.sum/10, columns: p.properties, fields: FieldsOf(raw)}
+	for _, f := range s.fields {
+		if f.Annotation.Title && s.title == "" {
+			s.title = f.Name
+		}
+		if f.Annotation.Person != "" {
+			if s.people == nil {
+				s.people = map[string]string{}
+			}
+			s.people[f.Name] = f.Annotation.Person
+		}
+	}
+	return s, nil
 }
 
 // nothing is the loader of a schema that may read nothing but itself.

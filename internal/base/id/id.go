@@ -51,6 +51,8 @@ type (
 	serverKind     struct{}
 	jobKind        struct{}
 	membershipKind struct{}
+	reportKind     struct{}
+	exportKind     struct{}
 )
 
 func (orgKind) prefix() string        { return "org_" }
@@ -66,6 +68,8 @@ func (linkKind) prefix() string       { return "lnk_" }
 func (serverKind) prefix() string     { return "srv_" }
 func (jobKind) prefix() string        { return "job_" }
 func (membershipKind) prefix() string { return "mem_" }
+func (reportKind) prefix() string     { return "rpt_" }
+func (exportKind) prefix() string     { return "exp_" }
 
 type (
 	// Org identifies an organization, the unit of isolation.
@@ -94,6 +98,10 @@ type (
 	Job = ID[jobKind]
 	// Membership identifies a membership.
 	Membership = ID[membershipKind]
+	// Report identifies a report of a vulnerability.
+	Report = ID[reportKind]
+	// Export identifies an export that is made in the background.
+	Export = ID[exportKind]
 )
 
 // Installation is the organization that stands for the installation itself:

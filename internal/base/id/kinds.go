@@ -82,6 +82,24 @@ func NewMembership() Membership { return New[membershipKind]() }
 // ParseMembership reads the one spelling.
 func ParseMembership(s string) (Membership, error) { return Parse[membershipKind](s) }
 
+// NewReport returns a fresh identifier.
+func NewReport() Report { return New[reportKind]() }
+
+// ParseReport reads the one spelling.
+func ParseReport(s string) (Report, error) { return Parse[reportKind](s) }
+
+// ReportOf gives a database row's uuid its kind.
+func ReportOf(u uuid.UUID) Report { return From[reportKind](u) }
+
+// NewExport returns a fresh identifier.
+func NewExport() Export { return New[exportKind]() }
+
+// ParseExport reads the one spelling.
+func ParseExport(s string) (Export, error) { return Parse[exportKind](s) }
+
+// ExportOf gives a database row's uuid its kind.
+func ExportOf(u uuid.UUID) Export { return From[exportKind](u) }
+
 // OrgOf gives a database row's uuid its kind.
 func OrgOf(u uuid.UUID) Org { return From[orgKind](u) }
 
