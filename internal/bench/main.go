@@ -131,7 +131,7 @@ func run(ctx context.Context, b *bench, long bool, only string) error {
 		long bool
 		f    func(context.Context, *bench) error
 	}{
-		{"door", false, w.door}, {"organizations", false, w.organizations}, {"http", false, w.http}, {"files", false, w.files}, {"memory", false, w.memory}, {"many", true, w.many},
+		{"door", false, w.door}, {"organizations", false, w.organizations}, {"http", false, w.http}, {"pages", false, w.pages}, {"lists", false, w.lists}, {"files", false, w.files}, {"memory", false, w.memory}, {"many", true, w.many},
 	} {
 		if part.long && !long || !strings.Contains(part.name, only) {
 			continue

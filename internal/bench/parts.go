@@ -20,7 +20,8 @@ import (
 )
 
 // door measures a protected, audited create and read against the bare
-// statements, at the door itself: one organization for each connection.
+// statements, at the door itself: an organization for each connection, and one
+// organization and person for all of them, where callers share transactions.
 func (w *world) door(ctx context.Context, b *bench) error {
 	for _, placement := range []string{platform.PlacementSchema, platform.PlacementPooled} {
 		members := make([]*member, connections)
@@ -30,23 +31,37 @@ func (w *world) door(ctx context.Context, b *bench) error {
 				return err
 			}
 		}
-		var last [connections]atomic.Pointer[uuid.UUID]
-		ratio, own, err := b.pair(func(i int) error { return w.create(ctx, members[i]) }, func(i int) error { return w.rawInsert(ctx, &last[i]) })
+		for _, shape := range []struct {
+			name   string
+			member func(int) *member
+		}{
+			{placement, func(i int) *member { return members[i] }},
+			{placement + "_together", func(int) *member { return members[0] }},
+		} {
+			if err := w.through(ctx, b, shape.name, shape.member); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *world) through(ctx context.Context, b *bench, name string, member func(int) *member) error {
+	var last [connections]atomic.Pointer[uuid.UUID]
+	for _, of := range []struct {
+		name, target string
+		ours, theirs func(int) error
+	}{
+		{"create_", ">=0.5", func(i int) error { return w.create(ctx, member(i)) }, func(i int) error { return w.rawInsert(ctx, &last[i]) }},
+		{"read_", ">=0.2", func(i int) error { return w.read(ctx, member(i)) }, func(i int) error { return w.rawSelect(ctx, &last[i]) }},
+	} {
+		ratio, own, err := b.pair(of.ours, of.theirs)
 		if err != nil {
 			return err
 		}
-		b.add("create_ratio_"+placement, ratio, "x", ">=0.5")
-		b.add("create_rate_"+placement, own, "1/s", "")
-		if err := w.cost(b, "create_"+placement, func(i int) error { return w.create(ctx, members[i]) }, func(i int) error { return w.rawInsert(ctx, &last[i]) }); err != nil {
-			return err
-		}
-		ratio, own, err = b.pair(func(i int) error { return w.read(ctx, members[i]) }, func(i int) error { return w.rawSelect(ctx, &last[i]) })
-		if err != nil {
-			return err
-		}
-		b.add("read_ratio_"+placement, ratio, "x", ">=0.2")
-		b.add("read_rate_"+placement, own, "1/s", "")
-		if err := w.cost(b, "read_"+placement, func(i int) error { return w.read(ctx, members[i]) }, func(i int) error { return w.rawSelect(ctx, &last[i]) }); err != nil {
+		b.add(of.name+"ratio_"+name, ratio, "x", of.target)
+		b.add(of.name+"rate_"+name, own, "1/s", "")
+		if err := w.cost(b, of.name+name, of.ours, of.theirs); err != nil {
 			return err
 		}
 	}

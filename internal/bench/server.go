@@ -61,7 +61,7 @@ func (w *world) listen(ctx context.Context) (url, bare string, ca []byte, err er
 		w.closers = append(w.closers, func() { stop(); <-done })
 		return "https://" + l.Addr().String(), nil
 	}
-	if url, err = serve(w.app.API); err != nil {
+	if url, err = serve(w.app.Front); err != nil {
 		return "", "", nil, err
 	}
 	bare, err = serve(bareStore{w.app.Blobs})

@@ -212,8 +212,13 @@ func (w *world) create(ctx context.Context, m *member) error {
 			return rec, err
 		}
 		tx.Touch(rec)
-		_, err = tx.Exec(ctx, tenant.Lit(`INSERT INTO record (org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
- VALUES ($1, $2, $3, 1, $4, $5, $6, 'o', $7, $6, $7, $6)`), tx.Org().UUID(), rec.UUID(), m.collection.UUID(), int64(leaf), body, m.who.Person().UUID(), tx.Now())
+		insert := tenant.Lit(`INSERT INTO record (org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
+ VALUES ($1, $2, $3, 1, $4, $5, $6, 'o', $7, $6, $7, $6)`)
+		args := []any{tx.Org().UUID(), rec.UUID(), m.collection.UUID(), int64(leaf), body, m.who.Person().UUID(), tx.Now()}
+		if tx.Last(insert, args...) {
+			return rec, nil
+		}
+		_, err = tx.Exec(ctx, insert, args...)
 		return rec, err
 	})
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
@@ -427,12 +428,50 @@ const insertBatch = `INSERT INTO audit.pending (org_id, event_id, server, seq, c
  SELECT o, e, $9, s, c, l, b, p, v
  FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::boolean[]) AS t(o, e, s, c, l, b, p, v)`
 
+// columns are rows as insertBatch takes them.
+type columns struct {
+	orgs, events                    [][16]byte
+	seqs                            []int64
+	chains, leaves, bodies, opening [][]byte
+	voids                           []bool
+}
+
+func (c *columns) add(r *row) {
+	c.orgs, c.events, c.seqs, c.voids = append(c.orgs, r.org.UUID()), append(c.events, r.event.UUID()), append(c.seqs, r.link.seq), append(c.voids, r.void)
+	c.chains, c.leaves = append(c.chains, r.link.hash[:]), append(c.leaves, r.leaf[:])
+	c.bodies, c.opening = append(c.bodies, []byte(r.body)), append(c.opening, []byte(r.openings))
+}
+
+func (c *columns) args(server id.Server) []any {
+	return []any{c.orgs, c.events, c.seqs, c.chains, c.leaves, c.bodies, c.opening, c.voids, [16]byte(server.UUID())}
+}
+
+// The types of the parameters of both inserts are the catalog's own, which have
+// the same numbers everywhere.
+var insertPendingTypes = []uint32{pgtype.UUIDOID, pgtype.UUIDOID, pgtype.UUIDOID, pgtype.Int8OID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID}
+
+var insertBatchTypes = []uint32{pgtype.UUIDArrayOID, pgtype.UUIDArrayOID, pgtype.Int8ArrayOID, pgtype.ByteaArrayOID, pgtype.ByteaArrayOID,
+	pgtype.ByteaArrayOID, pgtype.ByteaArrayOID, pgtype.BoolArrayOID, pgtype.UUIDOID}
+
+// Together numbers the rows of several events of one transaction and returns
+// the insert of them all.
+func (l *Log) Together(events []*Pending) pg.Statement {
+	if len(events) == 1 {
+		st := events[0].Statement()
+		st.OIDs = insertPendingTypes
+		return st
+	}
+	var c columns
+	for _, p := range events {
+		p.r.link = l.chain.next(p.r.org, p.r.leaf)
+		c.add(&p.r)
+	}
+	return pg.Statement{SQL: insertBatch, Args: c.args(l.chain.server), OIDs: insertBatchTypes}
+}
+
 // hand gives a batch to whoever leads.
 func (l *Log) hand(ctx context.Context, batch []waiting) error {
-	n := len(batch)
-	orgs, events := make([][16]byte, n), make([][16]byte, n)
-	seqs, voids := make([]int64, n), make([]bool, n)
-	chains, leaves, bodies, openings := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	var c columns
 	for i := range batch {
 		r := &batch[i].row
 		// A number is given once: a batch that failed closes its numbers with
@@ -440,10 +479,9 @@ func (l *Log) hand(ctx context.Context, batch []waiting) error {
 		if r.link.seq == 0 {
 			r.link = l.chain.next(r.org, r.leaf)
 		}
-		orgs[i], events[i], seqs[i], voids[i] = r.org.UUID(), r.event.UUID(), r.link.seq, r.void
-		chains[i], leaves[i], bodies[i], openings[i] = r.link.hash[:], r.leaf[:], []byte(r.body), []byte(r.openings)
+		c.add(r)
 	}
-	_, err := l.exec(ctx, "insert_batch", insertBatch, orgs, events, seqs, chains, leaves, bodies, openings, voids, [16]byte(l.chain.server.UUID()))
+	_, err := l.exec(ctx, "insert_batch", insertBatch, c.args(l.chain.server)...)
 	return err
 }
 

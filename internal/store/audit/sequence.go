@@ -123,6 +123,27 @@ const sequenceSQL = `WITH taken AS (
 )
 SELECT org_id, server, seq, chain, leaf, (SELECT count(*) FROM placed), (SELECT count(*) FROM numbered) FROM taken ORDER BY server, seq`
 
+const (
+	horizonSQL = `SELECT pg_snapshot_xmin(pg_current_snapshot())::text`
+	fenceSQL   = `SELECT fence FROM audit.leader WHERE holder = $1`
+	keepSQL    = `INSERT INTO audit.server_chain (server, seq, chain, ahead) VALUES ($1, $2, $3, $4::text::jsonb)
+ ON CONFLICT (server) DO UPDATE SET seq = excluded.seq, chain = excluded.chain, ahead = excluded.ahead`
+)
+
+// stepSQL are the statements of a step. Planning the first one takes longer
+// than moving a hundred events with it.
+var stepSQL = []string{sequenceSQL, horizonSQL, fenceSQL, keepSQL}
+
+// prepare prepares them, once on each connection.
+func prepare(ctx context.Context, c *pgx.Conn) error {
+	for _, sql := range stepSQL {
+		if _, err := c.Prepare(ctx, sql, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *sequencer) try(ctx context.Context) (int, error) {
 	// A leader with nothing to do keeps out of the way of the group commit.
 	if time.Until(s.expires) > leaseFor/2 {
@@ -138,6 +159,9 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := prepare(ctx, tx.Conn()); err != nil {
+		return 0, err
+	}
 	if err := s.lead(ctx, tx); err != nil {
 		return 0, err
 	}
@@ -145,7 +169,7 @@ func (s *sequencer) try(ctx context.Context) (int, error) {
 	// to the statement below.
 	low := s.l.drained()
 	var horizon string
-	if err := tx.QueryRow(ctx, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text`).Scan(&horizon); err != nil {
+	if err := tx.QueryRow(ctx, horizonSQL).Scan(&horizon); err != nil {
 		return 0, err
 	}
 	rows, err := tx.Query(ctx, sequenceSQL, maxSequence, low)
@@ -210,9 +234,7 @@ func (s *sequencer) keep(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO audit.server_chain (server, seq, chain, ahead) VALUES ($1, $2, $3, $4::text::jsonb)
- ON CONFLICT (server) DO UPDATE SET seq = excluded.seq, chain = excluded.chain, ahead = excluded.ahead`,
-			server, c.seq, c.hash[:], string(ahead)); err != nil {
+		if _, err := tx.Exec(ctx, keepSQL, server, c.seq, c.hash[:], string(ahead)); err != nil {
 			return err
 		}
 		c.changed = false
@@ -253,7 +275,7 @@ func (s *sequencer) state(ctx context.Context, tx pgx.Tx, server uuid.UUID) (*ch
 func (s *sequencer) lead(ctx context.Context, tx pgx.Tx) error {
 	if time.Until(s.expires) > leaseFor/2 {
 		var fence int64
-		if err := tx.QueryRow(ctx, `SELECT fence FROM audit.leader WHERE holder = $1`, s.holder).Scan(&fence); err == nil && fence == s.fence {
+		if err := tx.QueryRow(ctx, fenceSQL, s.holder).Scan(&fence); err == nil && fence == s.fence {
 			return nil
 		} else if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err

@@ -85,6 +85,9 @@ func (s *Store) Placements() *Placements { return NewPlacements(s.pool.Raw()) }
 // Close waits for the transactions under way.
 func (s *Store) Close() { s.pool.Close() }
 
+// Conns says how many connections to PostgreSQL are open, and in use.
+func (s *Store) Conns() (open, busy int32) { return s.pool.Stat() }
+
 // Do is the door for what belongs to no organization's schema: people,
 // memberships, sessions, keys, organizations themselves. It follows the rules
 // of the tenant door. Its events go to the installation's log, and to the log

@@ -41,7 +41,8 @@ type Column struct {
 	NotNull bool   `json:"not_null"`
 }
 
-// Policy is a policy of row-level security.
+// Policy is a policy of row-level security. What its expressions name without
+// a schema stands in the table's own.
 type Policy struct {
 	Name       string   `json:"name"`
 	Permissive bool     `json:"permissive"`
@@ -117,7 +118,8 @@ WITH t AS (
       FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped),
     'policies', (SELECT jsonb_agg(jsonb_build_object('name', p.polname, 'permissive', p.polpermissive, 'command', p.polcmd::text,
         'roles', (SELECT jsonb_agg(CASE WHEN r = 0 THEN 'PUBLIC' WHEN r::regrole::text = t.home THEN '{own}' ELSE r::regrole::text END ORDER BY r) FROM unnest(p.polroles) r),
-        'using', coalesce(pg_get_expr(p.polqual, p.polrelid), ''), 'check', coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '')) ORDER BY p.polname)
+        'using', replace(coalesce(pg_get_expr(p.polqual, p.polrelid), ''), t.home || '.', ''),
+        'check', replace(coalesce(pg_get_expr(p.polwithcheck, p.polrelid), ''), t.home || '.', '')) ORDER BY p.polname)
       FROM pg_policy p WHERE p.polrelid = t.oid),
     'foreign_keys', (SELECT jsonb_agg(jsonb_build_object('name', k.conname, 'valid', k.convalidated,
         'table', CASE WHEN fn.nspname = t.home AND t.schema = '{own}' THEN '{own}' ELSE fn.nspname::text END || '.' || f.relname,

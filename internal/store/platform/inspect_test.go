@@ -26,10 +26,14 @@ func TestTheInspectorSeesTheFormsOfTablesAndNoRows(t *testing.T) {
 		return tables[at]
 	}
 	own, pool := find(platform.OwnSchema, "record"), find("pool", "record")
-	if own.Owner != "sr_owner" || !own.RowSecurity || !own.Forced || own.Kind != "r" || len(own.Policies) != 1 || len(own.Columns) != len(pool.Columns) || own.Count < 1 {
+	if own.Owner != "sr_owner" || !own.RowSecurity || !own.Forced || own.Kind != "r" || len(own.Policies) != 2 || len(own.Columns) != len(pool.Columns) || own.Count < 1 {
 		t.Errorf("%+v", own)
 	}
-	if own.Policies[0].Using != pool.Policies[0].Using || !slices.Equal(own.Policies[0].Roles, []string{"sr_tenant"}) || own.Policies[0].Command != "*" {
+	// The one is for the owner, who examines; the other binds everybody else.
+	if examination := own.Policies[0]; !slices.Equal(examination.Roles, []string{"sr_owner"}) || examination.Command != "r" {
+		t.Errorf("%+v", own.Policies)
+	}
+	if own.Policies[1].Using != pool.Policies[1].Using || !slices.Equal(own.Policies[1].Roles, []string{"sr_tenant"}) || own.Policies[1].Command != "*" {
 		t.Errorf("%+v", own.Policies)
 	}
 	if !slices.ContainsFunc(own.Grants, func(g platform.Grant) bool { return g.Role == platform.OwnSchema && g.Privilege == "UPDATE" }) ||

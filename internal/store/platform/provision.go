@@ -97,6 +97,8 @@ func (p *Provisioner) CreateOrg(ctx context.Context, o NewOrg) (Placement, error
 	switch {
 	case errors.As(err, &refused) && refused.Code == "23505":
 		return Placement{}, fault.Wrap(fault.Conflict, err, "there is an organization with this identifier")
+	case errors.As(err, &refused) && refused.ConstraintName == "org_plan_fkey":
+		return Placement{}, fault.At(fault.Invalid, "/plan", "unknown_plan", "there is no such plan")
 	case err != nil:
 		return Placement{}, fmt.Errorf("platform: create organization: %w", err)
 	}

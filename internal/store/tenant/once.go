@@ -14,6 +14,9 @@ import (
 // onceLife is how long a repeated request is recognized.
 const onceLife = 24 * time.Hour
 
+// ForgetJob is the job that removes what is past that; it runs [Forget].
+const ForgetJob = "requests.forget"
+
 // Once is a request's idempotency key together with what it protects.
 type Once struct {
 	keyHash, requestHash []byte
@@ -68,10 +71,27 @@ func Recall(ctx context.Context, tx *Tx, key, fingerprint []byte) (Once, *Result
 // Remember stores the result under the key. Two requests under one key at the
 // same time cannot both commit: the later one is told to repeat.
 func Remember(ctx context.Context, tx *Tx, o Once, r Result) error {
-	_, err := tx.Exec(ctx, Lit(`INSERT INTO idempotency (org_id, actor_id, key_hash, request_hash, result_id, result_version, created_at)
- VALUES ($1, $2, $3, $4, $5, $6, $7)`), tx.Org().UUID(), tx.Actor().Person().UUID(), o.keyHash, o.requestHash, r.ID, int64(r.Version), tx.Now())
+	// One job an hour forgets all that the organization's requests of that hour
+	// left, whoever made them. If who started it has left by then, or may not
+	// any more, the next hour's job does it.
+	hour := tx.Now().Truncate(time.Hour)
+	var first bool
+	err := tx.QueryRow(ctx, Lit(`WITH made AS (INSERT INTO idempotency (org_id, actor_id, key_hash, request_hash, result_id, result_version, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7))
+ SELECT NOT EXISTS (SELECT FROM idempotency WHERE org_id = $1 AND created_at >= $8)`),
+		tx.Org().UUID(), tx.Actor().Person().UUID(), o.keyHash, o.requestHash, r.ID, int64(r.Version), tx.Now(), hour).Scan(&first)
 	if IsUnique(err, "idempotency_pkey") {
 		return fault.New(fault.Conflict, "a request with this Idempotency-Key is under way; repeat it in a moment")
 	}
+	if err == nil && first {
+		tx.Enqueue(Job{Kind: ForgetJob, Ref: tx.Org(), At: hour.Add(time.Hour + onceLife + time.Minute)})
+	}
+	return err
+}
+
+// Forget removes the keys of an organization's requests that are not
+// recognized any more, and counts them.
+func Forget(ctx context.Context, tx *Tx) error {
+	n, err := tx.Exec(ctx, Lit(`DELETE FROM idempotency WHERE org_id = $1 AND created_at < $2`), tx.Org().UUID(), tx.Now().Add(-onceLife))
+	tx.Count("keys", n)
 	return err
 }

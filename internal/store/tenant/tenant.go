@@ -136,7 +136,7 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Store{places: o.Placements, host: &unit.Host{Audit: o.Audit, Keys: o.Keys, NewLeaf: o.NewLeaf, Minter: unit.NewMinter(o.Capability), Log: o.Log}}
+	s := &Store{places: o.Placements, host: &unit.Host{Audit: o.Audit, Keys: o.Keys, NewLeaf: o.NewLeaf, Minter: unit.NewMinter(o.Capability), Log: o.Log, Gathering: &unit.Gathering{}}}
 	for i, url := range o.Slices {
 		p, err := pg.Open(ctx, url, o.MaxConns)
 		if err != nil {
@@ -163,6 +163,15 @@ func (s *Store) Trips() (n int64) {
 		n += p.Trips()
 	}
 	return n
+}
+
+// Conns says how many connections to PostgreSQL are open, and in use.
+func (s *Store) Conns() (open, busy int32) {
+	for _, p := range s.pools {
+		o, b := p.Stat()
+		open, busy = open+o, busy+b
+	}
+	return open, busy
 }
 
 // Do authorizes r and runs fn in one transaction inside the organization. It
@@ -224,7 +233,7 @@ func (s *Store) admit(ctx context.Context, r Request) (unit.Work, audit.Receipt,
 	case !r.Actor.May(r.Org, r.Action):
 		return refuse(r.Org, fault.New(fault.Denied, "your role does not allow %s here", r.Action))
 	}
-	w.Pool, w.Role = s.pools[p.Slice%Slices], p.Role
+	w.Pool, w.Role, w.Pooled = s.pools[p.Slice%Slices], p.Role, p.Kind == platform.PlacementPooled
 	// pg_temp comes last: named nowhere it would come first, and a temporary
 	// table could stand in for one of the organization's.
 	w.SearchPath = p.Schema + ", pg_temp"

@@ -298,13 +298,14 @@ func (s *Session) Begun() bool { return s.begun }
 type Statement struct {
 	SQL  string
 	Args []any
+	OIDs []uint32 // the types of Args, where the statement says them all itself
 }
 
 // Exec runs a statement and returns the number of rows it affected.
 func (s *Session) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rows, err := s.run(ctx, Statement{sql, args})
+	rows, err := s.run(ctx, Statement{SQL: sql, Args: args})
 	if err != nil {
 		return 0, err
 	}
@@ -317,7 +318,7 @@ func (s *Session) Exec(ctx context.Context, sql string, args ...any) (int64, err
 func (s *Session) Query(ctx context.Context, sql string, args ...any) (*Rows, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.run(ctx, Statement{sql, args})
+	return s.run(ctx, Statement{SQL: sql, Args: args})
 }
 
 // Finish sends the closing statements and COMMIT in one pipeline. Closing

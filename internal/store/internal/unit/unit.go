@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"regexp"
 	"runtime"
@@ -58,6 +59,8 @@ type Host struct {
 	NewLeaf func(context.Context, id.Org) (keytree.Leaf, error)
 	Minter  *Minter
 	Log     *slog.Logger
+	// Gathering is nil where units are never carried out together.
+	Gathering *Gathering
 }
 
 // Client is where a request came from: personal data, kept in events only
@@ -78,6 +81,7 @@ type Work struct {
 	Request    id.Request
 	Client     Client
 	Read       bool
+	Pooled     bool          // the organization shares its tables with others
 	Outcome    audit.Outcome // the outcome when all goes well; zero: Done
 	Failure    error         // a failure before this unit began: the outcome, whatever the unit does
 	Counts     map[string]int64
@@ -95,6 +99,9 @@ type Unit struct {
 	logs     []id.Org
 	jobs     []Job
 	now      time.Time
+	// last is the statement that Last took; alone says that it may take none.
+	last  *pg.Statement
+	alone bool
 }
 
 // Job is work to be done later, by ids alone.
@@ -106,18 +113,53 @@ type Job struct {
 
 // Exec runs a statement and returns how many rows it affected.
 func (u *Unit) Exec(ctx context.Context, sql SQL, args ...any) (int64, error) {
-	s := u.s.Load()
-	if s == nil {
-		return 0, errClosed
+	s, err := u.session()
+	if err != nil {
+		return 0, err
 	}
 	return s.Exec(ctx, sql.text, args...)
 }
 
+// Last hands over the only statement of a unit that writes, and reports
+// whether it was taken. If so, the function returns at once, and the statement
+// is carried out together with its event in one round trip, perhaps together
+// with those of other callers. If not, the function goes on as if it had not
+// asked.
+//
+// The function does not learn how many rows the statement touched: it must be
+// one that touches its rows or fails, such as INSERT … VALUES, with NULL for a
+// column that takes none where a condition does not hold. If PostgreSQL
+// refuses it, nothing took place, and the function is run once more from the
+// beginning with Last taking nothing: what it does outside the unit must bear
+// that.
+func (u *Unit) Last(sql SQL, args ...any) (taken bool) {
+	s, err := u.session()
+	if err != nil || u.alone || u.w.Read || u.w.Host.Gathering == nil || len(u.jobs) > 0 || len(u.logs) > 0 || s.Begun() {
+		return false
+	}
+	u.last = &pg.Statement{SQL: sql.text, Args: args}
+	return true
+}
+
+// errLast reports a statement after the one that was to be the last.
+var errLast = errors.New("store: a statement after the last one")
+
+func (u *Unit) session() (*pg.Session, error) {
+	s := u.s.Load()
+	switch {
+	case s == nil:
+		return nil, errClosed
+	case u.last != nil:
+		return nil, errLast
+	}
+	return s, nil
+}
+
 // Query runs a statement that returns rows.
 func (u *Unit) Query(ctx context.Context, sql SQL, args ...any) (*pg.Rows, error) {
-	s := u.s.Load()
-	if s == nil {
-		return nil, errClosed
+	s, err := u.session()
+	if err != nil {
+		return nil, err
 	}
 	return s.Query(ctx, sql.text, args...)
 }
@@ -178,6 +220,9 @@ func (u *Unit) Opening(name, value string, subject keytree.Leaf) {
 
 // AlsoIn records the event in another organization's log too.
 func (u *Unit) AlsoIn(org id.Org) { u.logs = append(u.logs, org) }
+
+// Pooled reports whether the organization shares its tables with others.
+func (u *Unit) Pooled() bool { return u.w.Pooled }
 
 // Org returns the organization entered.
 func (u *Unit) Org() id.Org { return u.w.Org }
@@ -253,7 +298,19 @@ const finishTimeout = 15 * time.Second
 // event is durable, or with a fault.Unavailable that says that none could be
 // written.
 func Run[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T, error)) (out T, receipt audit.Receipt, err error) {
-	u := &Unit{w: &w, now: time.Now().UTC().Truncate(time.Microsecond), logs: w.Logs, targets: w.Targets, counts: w.Counts}
+	out, receipt, err = run(ctx, w, false, fn)
+	if errors.Is(err, errAgain) {
+		out, receipt, err = run(ctx, w, true, fn)
+	}
+	return out, receipt, err
+}
+
+// errAgain reports that a statement handed over with Last was refused: nothing
+// took place and nothing is on record.
+var errAgain = errors.New("store: once more")
+
+func run[T any](ctx context.Context, w Work, alone bool, fn func(context.Context, *Unit) (T, error)) (out T, receipt audit.Receipt, err error) {
+	u := &Unit{w: &w, now: time.Now().UTC().Truncate(time.Microsecond), logs: w.Logs, targets: slices.Clip(w.Targets), counts: maps.Clone(w.Counts), alone: alone}
 	session := w.Pool.Begin(pg.Entry{Role: w.Role, SearchPath: w.SearchPath, ReadOnly: w.Read,
 		Capability: func(backend uint32) string {
 			return w.Host.Minter.Mint(w.Org.UUID(), w.Actor.Person().UUID(), backend, time.Now())
@@ -271,9 +328,12 @@ func Run[T any](ctx context.Context, w Work, fn func(context.Context, *Unit) (T,
 		}
 		return zero, receipt, err
 	}
-	if w.Read {
+	switch {
+	case w.Read:
 		out, receipt, err = finishRead(ctx, &w, u, session, out)
-	} else {
+	case u.last != nil:
+		out, receipt, err = finishLast(ctx, &w, u, session, out)
+	default:
 		out, receipt, err = finishWrite(ctx, &w, u, session, out)
 	}
 	if err != nil {
@@ -515,6 +575,31 @@ func finishWrite[T any](ctx context.Context, w *Work, u *Unit, s *pg.Session, ou
 		return out, audit.Receipt{}, unrecorded
 	}
 	return out, receipt, err
+}
+
+// finishLast carries out a unit whose only statement is still to be sent.
+func finishLast[T any](ctx context.Context, w *Work, u *Unit, s *pg.Session, out T) (T, audit.Receipt, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	s.Abort(ctx) // it was never begun
+	entries := u.entries(nil)
+	if len(entries) != 1 || len(u.jobs) > 0 {
+		// Something was asked for after Last that a volley does not carry.
+		return out, audit.Receipt{}, errAgain
+	}
+	event, err := w.Host.Audit.Draft(ctx, entries[0])
+	if err != nil {
+		return out, audit.Receipt{}, fault.Wrap(fault.Unavailable, err, "the audit event could not be sealed")
+	}
+	err = w.Host.Gathering.fly(ctx, w, *u.last, event)
+	switch {
+	case err == nil:
+		return out, event.Committed(), nil
+	case errors.Is(err, pg.ErrUnknown):
+		return resolve(ctx, w, u, []*audit.Pending{event}, out, err)
+	}
+	event.Lost()
+	return out, audit.Receipt{}, errAgain
 }
 
 // settleAfter is how long a back-end that lost its client may go on with a
