@@ -40,6 +40,8 @@ type Feature struct {
 	Export   Export
 	Erase    Erase
 	Describe Describe
+	Content  Content
+	Gather   Gather
 }
 
 // Job is work that goes on after its request. Run enters the door by r, as
@@ -49,6 +51,7 @@ type Job struct {
 	Kind   string // the one that tx.Enqueue is given, as in files.sweep
 	Action policy.Action
 	Every  time.Duration // 0: only when enqueued
+	Most   time.Duration // that one run may take; 0: a minute
 	Run    func(ctx context.Context, s *tenant.Store, r tenant.Request, ref string) error
 }
 
@@ -83,7 +86,16 @@ type Clause struct {
 type Scope struct {
 	Collection string    // a kind's name; "": all of them
 	Record     id.Record // zero: all of them
+	// Records are all that is taken, of whatever collections; nil: no bound.
+	Records []id.Record
+	File    id.File // nothing but this one
+	// RowsOnly leaves the bytes of files out.
+	RowsOnly bool
 }
+
+// Gather names a record and everything that leads to it by links, however many
+// of them there are between: a project with its samples and their measurements.
+type Gather func(ctx context.Context, in Chunks, collection string, record id.Record) ([]id.Record, error)
 
 // Export writes what is in scope to sink. No transaction is open while bytes
 // flow: in opens one for each page, and every page is on the record.
@@ -120,4 +132,16 @@ type Description struct {
 	Kind  string // record, file, …
 	Title string
 	Path  string // where the API has it, relative to the organization
+}
+
+// Content finds a version of a stored file, 0 for the newest, if the caller of
+// the transaction may see it. What it returns is read after the transaction.
+type Content func(ctx context.Context, tx *tenant.Tx, file id.File, version uint64) (Bytes, error)
+
+// Bytes are those of one version of a file.
+type Bytes struct {
+	Version uint64
+	Size    int64
+	// Open gives the plaintext; whoever opens it closes it.
+	Open func(context.Context) (io.ReaderAt, io.Closer, error)
 }

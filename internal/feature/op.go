@@ -50,6 +50,7 @@ type Meta struct {
 	Action      policy.Action
 	Summary     string // a line
 	Description string
+	Example     string        // a JSON body that works, for the description
 	Status      int           // of success; 0: 200, or 204 without a body
 	MaxBody     int64         // bytes of a JSON body; 0: 1 MiB
 	BodyTime    time.Duration // in which a JSON body must have arrived; 0: 15 s

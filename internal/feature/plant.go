@@ -92,6 +92,11 @@ func (e Env) Collection(ctx context.Context, org CanaryOrg, kind, schema string)
 	return c.ID, err
 }
 
+// Uproot takes a record away that a check has stored by itself.
+func (e Env) Uproot(ctx context.Context, org CanaryOrg, rec id.Record) error {
+	return e.uproot(ctx, Planted{In: org, ID: rec})
+}
+
 // uproot removes a record with all its traces, from the trash too: checks run
 // often, and what they stored is nobody's.
 func (e Env) uproot(ctx context.Context, p Planted) error {
@@ -99,7 +104,8 @@ func (e Env) uproot(ctx context.Context, p Planted) error {
 	_, _, err := tenant.Do(ctx, e.Store, p.In.Request(policy.RecordDelete), func(ctx context.Context, tx *tenant.Tx) (struct{}, error) {
 		tx.Touch(p.ID)
 		_, err := tx.Exec(ctx, tenant.Lit(`WITH a AS (DELETE FROM link WHERE org_id = $1 AND (from_id = $2 OR to_id = $2)), b AS (DELETE FROM record_version WHERE org_id = $1 AND record_id = $2),
- c AS (DELETE FROM trash WHERE org_id = $1 AND id = $2) DELETE FROM record WHERE org_id = $1 AND id = $2`), tx.Org().UUID(), p.ID.UUID())
+ c AS (DELETE FROM trash WHERE org_id = $1 AND id = $2), d AS (DELETE FROM record_grant WHERE org_id = $1 AND record_id = $2),
+ e AS (DELETE FROM record_subject WHERE org_id = $1 AND record_id = $2) DELETE FROM record WHERE org_id = $1 AND id = $2`), tx.Org().UUID(), p.ID.UUID())
 		return struct{}{}, err
 	})
 	if err != nil {
@@ -114,8 +120,10 @@ func (e Env) Undeclare(ctx context.Context, org CanaryOrg, c id.Collection) erro
 	ctx = context.WithoutCancel(ctx)
 	_, _, err := tenant.Do(ctx, e.Store, org.Request(policy.CollectionCreate), func(ctx context.Context, tx *tenant.Tx) (struct{}, error) {
 		tx.Touch(c)
-		_, err := tx.Exec(ctx, tenant.Lit(`WITH v AS (DELETE FROM record_version v USING record r WHERE v.org_id = $1 AND r.org_id = $1 AND r.collection_id = $2 AND v.record_id = r.id)
- DELETE FROM record WHERE org_id = $1 AND collection_id = $2`), tx.Org().UUID(), c.UUID())
+		_, err := tx.Exec(ctx, tenant.Lit(`WITH a AS (SELECT id FROM record WHERE org_id = $1 AND collection_id = $2 UNION ALL SELECT id FROM trash WHERE org_id = $1 AND collection_id = $2),
+ b AS (DELETE FROM record_version v USING a WHERE v.org_id = $1 AND v.record_id = a.id), c AS (DELETE FROM link l USING a WHERE l.org_id = $1 AND (l.from_id = a.id OR l.to_id = a.id)),
+ d AS (DELETE FROM record_grant g USING a WHERE g.org_id = $1 AND g.record_id = a.id), e AS (DELETE FROM record_subject s USING a WHERE s.org_id = $1 AND s.record_id = a.id),
+ f AS (DELETE FROM trash WHERE org_id = $1 AND collection_id = $2) DELETE FROM record WHERE org_id = $1 AND collection_id = $2`), tx.Org().UUID(), c.UUID())
 		if err == nil {
 			_, err = tx.Exec(ctx, tenant.Lit(`DELETE FROM collection WHERE org_id = $1 AND id = $2`), tx.Org().UUID(), c.UUID())
 		}

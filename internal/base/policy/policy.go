@@ -30,7 +30,9 @@ type Action string
 // The actions inside an organization.
 const (
 	OrgRead          Action = "org.read"
+	OrgUpdate        Action = "org.update"
 	MemberList       Action = "member.list"
+	MemberNames      Action = "member.names"
 	MemberAdd        Action = "member.add"
 	MemberUpdate     Action = "member.update"
 	MemberRemove     Action = "member.remove"
@@ -40,6 +42,9 @@ const (
 	CollectionList   Action = "collection.list"
 	CollectionRead   Action = "collection.read"
 	CollectionCreate Action = "collection.create"
+	CollectionUpdate Action = "collection.update"
+	KitList          Action = "kit.list"
+	KitInstall       Action = "kit.install"
 	RecordCreate     Action = "record.create"
 	RecordRead       Action = "record.read"
 	RecordList       Action = "record.list"
@@ -48,6 +53,7 @@ const (
 	RecordDelete     Action = "record.delete"     // one's own, to the trash
 	RecordDeleteAny  Action = "record.delete_any" // anybody's
 	RecordRestore    Action = "record.restore"
+	RecordShare      Action = "record.share" // one's own private record, with people
 	LinkList         Action = "link.list"
 	LinkCreate       Action = "link.create"
 	LinkDelete       Action = "link.delete"
@@ -55,10 +61,20 @@ const (
 	FileRead         Action = "file.read"
 	FileList         Action = "file.list"
 	FileDownload     Action = "file.download"
+	FilePreview      Action = "file.preview"
 	FileDelete       Action = "file.delete"
 	FileDeleteAny    Action = "file.delete_any"
+	FileRestore      Action = "file.restore"
 	FileSweep        Action = "file.sweep" // the job that clears an upload that never ended
+	TrashList        Action = "trash.list"
+	TrashPurge       Action = "trash.purge"    // the job that ends the undo window
+	RequestForget    Action = "request.forget" // the job that forgets keys of repeatable requests
 	ExportRun        Action = "export.run"
+	ExportCreate     Action = "export.create" // an archive to fetch later
+	ExportRead       Action = "export.read"
+	ExportDownload   Action = "export.download"
+	ExportBuild      Action = "export.build"  // the job that makes the archive
+	ExportExpire     Action = "export.expire" // the job that removes it
 	TrailRead        Action = "trail.read"
 )
 
@@ -73,26 +89,43 @@ const (
 	OrgList        Action = "org.list"       // one's own
 	OrgListAll     Action = "org.list_all"   // everybody's: ids, names and plans, no data
 	OrgCreate      Action = "org.create"
+	RolesRead      Action = "roles.read" // the table of this package, which is public
+	SandboxCreate  Action = "sandbox.create"
+	SandboxList    Action = "sandbox.list"
+	SandboxEnd     Action = "sandbox.end"
+	SandboxExpire  Action = "sandbox.expire" // the job that ends those whose time has come
 	AdminCreate    Action = "admin.create"
+	SetupRead      Action = "setup.read" // whether the installation waits for its first administrator
+	SetupRun       Action = "setup.run"
 	StatusRead     Action = "status.read"
 	KeysStatus     Action = "keys.status"
 	ProveRun       Action = "prove.run"
+	ProofRead      Action = "proof.read"       // as the public page is made of them
+	ProofStore     Action = "proof.store"      // what a check found
+	TrustKeyCreate Action = "trust_key.create" // the key that signs the public page
+	ReportCreate   Action = "report.create"    // of a vulnerability
+	ReportList     Action = "report.list"
+	ReportRead     Action = "report.read"
+	ReportUpdate   Action = "report.update"
+	PlanList       Action = "plan.list"
+	PlanUpdate     Action = "plan.update"
 	// Unrouted stands for a request that named no operation, or was refused
 	// before its operation was known.
 	Unrouted Action = "unrouted"
 )
 
-var view = []Action{OrgRead, CollectionList, CollectionRead, RecordRead, RecordList, RecordHistory, LinkList, FileRead, FileList, FileDownload}
+var view = []Action{OrgRead, MemberNames, CollectionList, CollectionRead, KitList, RecordRead, RecordList, RecordHistory, LinkList, FileRead, FileList, FileDownload, FilePreview}
 
 var allowed = map[Role][]Action{
 	Scientist: slices.Concat(view, []Action{
-		RecordCreate, RecordUpdate, RecordDelete, RecordRestore, LinkCreate, LinkDelete, FileUpload, FileDelete, FileSweep}),
-	Analyst: slices.Concat(view, []Action{ExportRun}),
-	OrgAdmin: {OrgRead, MemberList, MemberAdd, MemberUpdate, MemberRemove, KeyList, KeyCreate, KeyRevoke,
-		CollectionList, CollectionRead, CollectionCreate, RecordDelete, RecordDeleteAny, RecordRestore, FileDelete, FileDeleteAny},
-	SecurityAdmin: {OrgRead, MemberList, KeyList, KeyRevoke, TrailRead},
+		RecordCreate, RecordUpdate, RecordDelete, RecordRestore, RecordShare, LinkCreate, LinkDelete, FileUpload, FileDelete, FileRestore, FileSweep, TrashList, TrashPurge, RequestForget}),
+	Analyst: slices.Concat(view, []Action{ExportRun, ExportCreate, ExportRead, ExportDownload, ExportBuild, ExportExpire}),
+	OrgAdmin: {OrgRead, OrgUpdate, MemberNames, MemberList, MemberAdd, MemberUpdate, MemberRemove, KeyList, KeyCreate, KeyRevoke,
+		CollectionList, CollectionRead, CollectionCreate, CollectionUpdate, KitList, KitInstall, RecordDelete, RecordDeleteAny, RecordRestore, FileDelete, FileDeleteAny, FileRestore, TrashList, TrashPurge, RequestForget},
+	SecurityAdmin: {OrgRead, MemberNames, MemberList, KeyList, KeyRevoke, TrailRead},
 	BillingAdmin:  {OrgRead},
-	SystemAdmin:   {OrgListAll, OrgCreate, AdminCreate, StatusRead, KeysStatus, ProveRun},
+	SystemAdmin: {OrgListAll, OrgCreate, SandboxExpire, AdminCreate, StatusRead, KeysStatus, ProveRun, ProofRead, ProofStore, TrustKeyCreate,
+		ReportList, ReportRead, ReportUpdate, PlanList, PlanUpdate},
 }
 
 // Allow reports whether somebody who holds roles may perform action.
@@ -107,8 +140,9 @@ func Allow(roles []Role, action Action) bool {
 
 // reads lists the actions that change nothing: their transactions are READ
 // ONLY and their events are written by group commit.
-var reads = []Action{OrgRead, MemberList, KeyList, CollectionList, CollectionRead, RecordRead, RecordList, RecordHistory,
-	LinkList, FileRead, FileList, FileDownload, ExportRun, TrailRead, SessionRead, OrgList, OrgListAll, StatusRead, KeysStatus}
+var reads = []Action{OrgRead, RolesRead, MemberNames, MemberList, KeyList, CollectionList, CollectionRead, KitList, RecordRead, RecordList, RecordHistory,
+	LinkList, FileRead, FileList, FileDownload, FilePreview, TrashList, ExportRun, ExportRead, ExportDownload, TrailRead, SessionRead, OrgList, OrgListAll, SandboxList, StatusRead, KeysStatus, SetupRead,
+	ProofRead, ReportList, ReportRead, PlanList}
 
 // IsRead reports whether action changes nothing.
 func IsRead(action Action) bool { return slices.Contains(reads, action) }

@@ -149,8 +149,10 @@ func TestNoRoleOfAnOrganizationReachesTheInstallation(t *testing.T) {
 }
 
 func TestAnAnalystChangesNothing(t *testing.T) {
+	// An archive of one's own is a copy: what it was made of stays as it is.
+	own := []Action{ExportCreate, ExportBuild, ExportExpire}
 	for _, a := range Actions() {
-		if Allow([]Role{Analyst}, a) && !IsRead(a) {
+		if Allow([]Role{Analyst}, a) && !IsRead(a) && !slices.Contains(own, a) {
 			t.Errorf("Analyst may %s", Describe(a))
 		}
 	}
@@ -188,7 +190,7 @@ func TestOpenActionsAreAboutTheCallerAlone(t *testing.T) {
 		if (Open(a, true) || Open(a, false)) && slices.Contains(in, a) {
 			t.Errorf("%q needs no role, yet happens inside an organization", a)
 		}
-		if Open(a, false) && a != SessionCreate {
+		if Open(a, false) && a != SessionCreate && a != ReportCreate && a != RolesRead && a != SetupRead && a != SetupRun {
 			t.Errorf("%q is open to somebody who has not signed in", a)
 		}
 	}

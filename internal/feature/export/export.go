@@ -1,5 +1,7 @@
 // Package export lets an organization take its data away: one record, one
-// collection or everything, as one ZIP that is made while it is sent.
+// collection or everything, as one ZIP that is made while it is sent; and, made
+// in the background for a browser to fetch later, also one file or a project, in
+// a choice of formats.
 //
 // It promises that nothing leaves before it is on record: the export's opened
 // event is durable before the first byte, every page of data has an event of
@@ -9,6 +11,10 @@
 // export that fails breaks the connection off; what arrived of it lacks its
 // manifest and its directory, so nobody takes it for a whole one.
 //
+// An archive that is made in the background is a sealed object under a key of
+// its own, seen and fetched by whoever asked for it alone, and removed after 24
+// hours. Each fetch is on record before its first byte.
+//
 // What goes in is up to the features: app hands in those whose Export is set,
 // and a new kind of data needs no line here. Who exports needs the action
 // export.run and every reading action of the features in question.
@@ -16,6 +22,7 @@ package export
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -24,6 +31,7 @@ import (
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/policy"
+	"strongroom/internal/blob"
 	"strongroom/internal/feature"
 	"strongroom/internal/feature/export/archive"
 	"strongroom/internal/store/audit"
@@ -31,30 +39,40 @@ import (
 )
 
 // Feature offers the export of what the given features hold. Those without an
-// Export are passed over.
-func Feature(store *tenant.Store, features ...feature.Feature) feature.Feature {
-	e := &exporter{store: store}
+// Export are passed over. Archives that are made in the background lie in
+// blobs, sealed.
+func Feature(store *tenant.Store, blobs blob.Store, log *slog.Logger, features ...feature.Feature) feature.Feature {
+	if log == nil {
+		log = slog.Default()
+	}
+	e := &exporter{store: store, blobs: blobs, log: log}
 	for _, f := range features {
 		if f.Export != nil {
 			e.sources = append(e.sources, source{f.Export, reads(f)})
 		}
+		if f.Gather != nil {
+			e.gather = f.Gather
+		}
 	}
-	return feature.Feature{Name: "export", Promises: promises(), Ops: []feature.Op{
-		feature.Raw(feature.Meta{ID: "run-export", Method: http.MethodPost, Path: "/v1/orgs/{org}/export", Action: policy.ExportRun,
+	return feature.Feature{Name: "export", Migrations: Migrations, Promises: e.promises(), Jobs: e.jobList(), Ops: append(e.jobOps(),
+		feature.Raw(feature.Meta{ID: "run-export", Example: `{"scope": "organization"}`, Method: http.MethodPost, Path: "/v1/orgs/{org}/export", Action: policy.ExportRun,
 			Summary: "Export a record, a collection or everything",
 			Description: "The answer is a ZIP of NDJSON, CSV, files and a manifest of hashes, written while it is read. " +
 				"The manifest is the last entry: a download that broke off has none. Every page of data is on the audit log before it is sent.",
 			MaxBody: 4096, Errors: []fault.Kind{fault.Invalid}},
 			huma.Operation{Responses: map[string]*huma.Response{"200": {Description: "The export.",
 				Content: map[string]*huma.MediaType{mediaType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}}}, e.run),
-	}}
+	)}
 }
 
 const mediaType = "application/zip"
 
 type exporter struct {
 	store   *tenant.Store
+	blobs   blob.Store
+	log     *slog.Logger
 	sources []source
+	gather  feature.Gather
 }
 
 // source is one feature's part of an export.
@@ -65,7 +83,8 @@ type source struct {
 
 func reads(f feature.Feature) (out []policy.Action) {
 	for _, op := range f.Ops {
-		if policy.IsRead(op.Action) {
+		// What is in the trash is in no export.
+		if policy.IsRead(op.Action) && op.Action != policy.TrashList {
 			out = append(out, op.Action)
 		}
 	}

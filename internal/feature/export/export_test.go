@@ -21,6 +21,7 @@ import (
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/policy"
+	"strongroom/internal/blob"
 	"strongroom/internal/feature"
 	"strongroom/internal/feature/export"
 	"strongroom/internal/feature/export/archive"
@@ -73,9 +74,9 @@ func (p *people) enter(a actor.Actor) (token string) {
 func open(t testing.TB, placement string, more ...feature.Feature) *house {
 	t.Helper()
 	d := testkit.Open(t)
-	data := append([]feature.Feature{records.Feature(records.New(d.Tenant))}, more...)
+	data := append([]feature.Feature{records.Feature(records.New(d.Tenant, records.Options{}))}, more...)
 	h := &house{TB: t, d: d, org: testkit.Org(t, placement).ID, people: &people{byToken: map[string]actor.Actor{}}}
-	s, err := api.New(api.Options{Features: append(data, export.Feature(d.Tenant, data...)), Doors: feature.ThroughStores(d.Tenant, d.Platform),
+	s, err := api.New(api.Options{Features: append(data, export.Feature(d.Tenant, h.blobs(), nil, data...)), Doors: feature.ThroughStores(d.Tenant, d.Platform),
 		Auth: h.people, Record: d.Tenant, Version: "test", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +84,17 @@ func open(t testing.TB, placement string, more ...feature.Feature) *house {
 	h.Server = httptest.NewServer(s)
 	t.Cleanup(h.Close)
 	return h
+}
+
+// blobs is a store of objects of the test's own.
+func (h *house) blobs() blob.Store {
+	h.Helper()
+	b, err := blob.OpenDir(h.TempDir())
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { _ = b.Close() })
+	return b
 }
 
 // as returns the token of somebody who holds roles here.

@@ -20,9 +20,12 @@ import (
 	"strongroom/internal/store/audit"
 )
 
-func promises() []feature.Promise {
+func (e *exporter) promises() []feature.Promise {
 	return []feature.Promise{
-		{ID: "EXP-2", Clauses: []feature.Clause{{Name: "api", Tag: feature.Canary, Check: proveExport}}},
+		{ID: "EXP-2", Clauses: []feature.Clause{
+			{Name: "api", Tag: feature.Canary, Check: proveExport},
+			{Name: "console", Tag: feature.Canary, Check: e.proveConsole},
+		}},
 		{ID: "AUD-2", Clauses: []feature.Clause{{Name: "exports", Tag: feature.Canary, Check: proveRecorded}}},
 	}
 }

@@ -144,3 +144,16 @@ func (f *Files) download(ctx context.Context, x *feature.Exchange, in downloadIn
 	x.Recorded(receipt)
 	return err
 }
+
+// content hands a version to another feature, which reads it after the
+// transaction and names the file in its own event.
+func (f *Files) content(ctx context.Context, tx *tenant.Tx, file id.File, version uint64) (feature.Bytes, error) {
+	c, err := f.look(ctx, tx, file, version)
+	if err != nil {
+		return feature.Bytes{}, err
+	}
+	org := tx.Org()
+	return feature.Bytes{Version: c.version, Size: c.size, Open: func(ctx context.Context) (io.ReaderAt, io.Closer, error) {
+		return f.reader(ctx, org, c)
+	}}, nil
+}

@@ -37,7 +37,7 @@ func (f *Files) export(ctx context.Context, in feature.Chunks, scope feature.Sco
 			}
 		}
 		return nil
-	}); err != nil {
+	}); err != nil || scope.RowsOnly {
 		return err
 	}
 	return f.walk(ctx, in, scope, func(page []File) error {
@@ -84,9 +84,15 @@ func (f *Files) walk(ctx context.Context, in feature.Chunks, scope feature.Scope
 	for more := true; more; {
 		var page []File
 		if err := in.Chunk(ctx, func(ctx context.Context, tx *tenant.Tx) (err error) {
-			if scope.Collection == "" && scope.Record.IsZero() {
-				page, after, more, err = f.scan(ctx, tx, after, exportPage)
-			} else {
+			switch {
+			case !scope.File.IsZero():
+				more = false
+				file, err := f.read(ctx, tx, scope.File)
+				page = []File{file}
+				return err
+			case scope.Collection == "" && scope.Record.IsZero() && scope.Records == nil:
+				page, after, more, err = f.scan(ctx, tx, id.Record{}, after, exportPage)
+			default:
 				page, after, more, err = f.linked(ctx, tx, scope, after)
 			}
 			return err
@@ -113,7 +119,7 @@ func (f *Files) linked(ctx context.Context, tx *tenant.Tx, scope feature.Scope, 
  JOIN record r ON r.org_id = l.org_id AND r.id = l.from_id
  JOIN collection c ON c.org_id = r.org_id AND c.id = r.collection_id
  WHERE f.org_id = $1 AND f.id > $2 AND f.state = 'stored' AND ($3::uuid IS NULL OR r.id = $3) AND ($4::bytea IS NULL OR c.token = $4)
- ORDER BY f.id LIMIT $5`), tx.Org().UUID(), after, orNull(scope.Record), token, exportPage+1)
+ AND ($6::uuid[] IS NULL OR r.id = ANY($6)) ORDER BY f.id LIMIT $5`), tx.Org().UUID(), after, orNull(scope.Record), token, exportPage+1, uuids(scope.Records))
 	if err != nil {
 		return nil, after, false, err
 	}
@@ -145,6 +151,14 @@ func (f *Files) linked(ctx context.Context, tx *tenant.Tx, scope feature.Scope, 
 		files = append(files, file)
 	}
 	return files, last, more, nil
+}
+
+// uuids is nil for nil: no bound.
+func uuids(records []id.Record) (out [][16]byte) {
+	for _, r := range records {
+		out = append(out, r.UUID())
+	}
+	return out
 }
 
 func orNull(r id.Record) *uuid.UUID {

@@ -24,9 +24,6 @@ const (
 	tableFile    = "file"
 	sectionName  = "name"
 	sectionMedia = "media_type"
-
-	// undo is how long the trash keeps what was deleted (DEL-1).
-	undo = 7 * 24 * time.Hour
 )
 
 // Files is the feature's state.
@@ -47,20 +44,6 @@ func New(store *tenant.Store, blobs blob.Store, log *slog.Logger) *Files {
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 var errNoFile = fault.New(fault.NotFound, "no such file")
-
-func clearVisibility(v string) string {
-	if v == "private" {
-		return "p"
-	}
-	return "o"
-}
-
-func spelled(v string) string {
-	if v == "p" {
-		return "private"
-	}
-	return "organization"
-}
 
 // row is a file as its table holds it.
 type row struct {
@@ -87,7 +70,7 @@ func (r *row) open(ctx context.Context, tx *tenant.Tx) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	out := File{ID: id.FileOf(r.id), Version: uint64(r.version), Size: r.size, Visibility: spelled(r.visibility),
+	out := File{ID: id.FileOf(r.id), Version: uint64(r.version), Size: r.size, Visibility: feature.Visibility(r.visibility),
 		CreatedAt: r.created.UTC(), CreatedBy: id.PersonOf(r.createdBy), UpdatedAt: r.updated.UTC(), UpdatedBy: id.PersonOf(r.updatedBy)}
 	if r.owner != nil {
 		out.Owner = id.PersonOf(*r.owner)
@@ -109,6 +92,15 @@ func sealDescription(ctx context.Context, tx *tenant.Tx, file uuid.UUID, version
 	return tx.Seal(ctx, tableFile, file, uint64(version),
 		seal.Section{Name: sectionName, Leaf: leaf, Plain: seal.NewSecretString(name)},
 		seal.Section{Name: sectionMedia, Leaf: leaf, Plain: seal.NewSecretString(media)})
+}
+
+// Title is the name of a file as another feature's statement found it.
+func Title(ctx context.Context, tx *tenant.Tx, row feature.Sealed) (string, error) {
+	name, err := seal.OpenOne(ctx, tx.Keys(), place(tx.Org(), row.Row, row.Version), row.Body, sectionName)
+	if errors.Is(err, seal.ErrErased) {
+		return "", nil
+	}
+	return string(name.Reveal()), err
 }
 
 // read describes a stored file and names it in the event.
@@ -144,12 +136,21 @@ func (f *Files) get(ctx context.Context, tx *tenant.Tx, in getIn) (feature.Item[
 	return feature.Item[File]{ETag: feature.VersionTag(file.Version), Body: file}, err
 }
 
-// scan reads one page of the files behind a position, leaving erased ones out.
+// scan reads one page of the files behind a position, all or those that a
+// record links to, leaving erased ones out.
 // It returns the position behind the page, which is not the last file's where
 // that was erased; more says whether there may be another page.
-func (f *Files) scan(ctx context.Context, tx *tenant.Tx, after uuid.UUID, limit int) (files []File, last uuid.UUID, more bool, err error) {
-	rows, err := tx.Query(ctx, tenant.Lit(`SELECT id, version, leaf, size, body, owner_id, visibility::text, created_at, created_by, updated_at, updated_by
+func (f *Files) scan(ctx context.Context, tx *tenant.Tx, from id.Record, after uuid.UUID, limit int) (files []File, last uuid.UUID, more bool, err error) {
+	var rows *tenant.Rows
+	if from.IsZero() {
+		rows, err = tx.Query(ctx, tenant.Lit(`SELECT id, version, leaf, size, body, owner_id, visibility::text, created_at, created_by, updated_at, updated_by
  FROM file WHERE org_id = $1 AND id > $2 AND state = 'stored' ORDER BY id LIMIT $3`), tx.Org().UUID(), after, limit+1)
+	} else {
+		rows, err = tx.Query(ctx, tenant.Lit(`SELECT f.id, f.version, f.leaf, f.size, f.body, f.owner_id, f.visibility::text, f.created_at, f.created_by, f.updated_at, f.updated_by
+ FROM file f WHERE f.org_id = $1 AND f.id > $2 AND f.state = 'stored'
+ AND f.id IN (SELECT l.to_id FROM link l JOIN record r ON r.org_id = l.org_id AND r.id = l.from_id WHERE l.org_id = $1 AND l.from_id = $4 AND l.to_kind = 'file')
+ ORDER BY f.id LIMIT $3`), tx.Org().UUID(), after, limit+1, from.UUID())
+	}
 	if err != nil {
 		return nil, after, false, err
 	}
@@ -178,7 +179,11 @@ func (f *Files) scan(ctx context.Context, tx *tenant.Tx, after uuid.UUID, limit 
 }
 
 func (f *Files) list(ctx context.Context, tx *tenant.Tx, in listIn) (feature.List[File], error) {
-	const query = "files"
+	query := "files"
+	if !in.LinkedFrom.IsZero() {
+		query += "/" + in.LinkedFrom.String()
+		tx.Touch(in.LinkedFrom)
+	}
 	after := uuid.Nil
 	b, err := tx.OpenCursor(ctx, query, in.Cursor)
 	if err != nil {
@@ -187,7 +192,7 @@ func (f *Files) list(ctx context.Context, tx *tenant.Tx, in listIn) (feature.Lis
 	if len(b) == len(after) {
 		copy(after[:], b)
 	}
-	files, last, more, err := f.scan(ctx, tx, after, in.Limit)
+	files, last, more, err := f.scan(ctx, tx, in.LinkedFrom, after, in.Limit)
 	if err != nil {
 		return feature.List[File]{}, err
 	}
@@ -278,8 +283,48 @@ func (f *Files) delete(ctx context.Context, tx *tenant.Tx, in deleteIn) (feature
   RETURNING org_id, id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by
 ) INSERT INTO trash (org_id, id, kind, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by, deleted_at, deleted_by, purge_after)
   SELECT org_id, id, 'file', version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by, $3, $4, $5 FROM gone`),
-		tx.Org().UUID(), in.ID.UUID(), tx.Now(), me, tx.Now().Add(undo))
+		tx.Org().UUID(), in.ID.UUID(), tx.Now(), me, tx.Now().Add(feature.Undo))
 	return feature.NoContent{}, err
+}
+
+// restore takes a file back out of the trash, with all its versions: the trash
+// keeps what is sealed of it, its versions say the rest.
+func (f *Files) restore(ctx context.Context, tx *tenant.Tx, in getIn) (feature.Item[File], error) {
+	tx.Touch(in.ID)
+	var version int64
+	var owner *uuid.UUID
+	var createdBy uuid.UUID
+	var visibility string
+	err := tx.QueryRow(ctx, tenant.Lit(`SELECT version, owner_id, created_by, visibility::text FROM trash WHERE org_id = $1 AND id = $2 AND kind = 'file' AND purge_after > $3 FOR UPDATE`),
+		tx.Org().UUID(), in.ID.UUID(), tx.Now()).Scan(&version, &owner, &createdBy, &visibility)
+	if errors.Is(err, tenant.ErrNoRows) {
+		return feature.Item[File]{}, fault.New(fault.NotFound, "no such file in the trash")
+	}
+	if err != nil {
+		return feature.Item[File]{}, err
+	}
+	me := tx.Actor().Person().UUID()
+	if createdBy != me && (owner == nil || *owner != me) && !tx.May(policy.FileDeleteAny) {
+		return feature.Item[File]{}, fault.New(fault.Denied, "your role restores only what is your own")
+	}
+	n, err := tx.Exec(ctx, tenant.Lit(`WITH back AS (
+  DELETE FROM trash WHERE org_id = $1 AND id = $2
+  RETURNING org_id, id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by
+) INSERT INTO file (org_id, id, version, leaf, generation, size, state, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
+  SELECT b.org_id, b.id, b.version, b.leaf, v.generation, v.size, 'stored', b.body, b.owner_id, b.visibility, b.created_at, b.created_by, b.updated_at, b.updated_by
+  FROM back b JOIN file_version v ON v.org_id = b.org_id AND v.file_id = b.id AND v.version = b.version AND v.state = 'stored'`), tx.Org().UUID(), in.ID.UUID())
+	if err == nil && n != 1 {
+		err = fault.Wrap(fault.Internal, errors.New("files: a file in the trash has no version"), "the file cannot be taken back")
+	}
+	if err != nil {
+		return feature.Item[File]{}, err
+	}
+	// An OrgAdmin restores without seeing: only who may read gets its name.
+	if !tx.May(policy.FileRead) {
+		return feature.Item[File]{ETag: feature.VersionTag(uint64(version)), Body: File{ID: in.ID, Version: uint64(version), Visibility: feature.Visibility(visibility)}}, nil
+	}
+	file, err := f.fetch(ctx, tx, in.ID)
+	return feature.Item[File]{ETag: feature.VersionTag(file.Version), Body: file}, err
 }
 
 // erase names the leaves of files, the deleted ones included.

@@ -758,7 +758,7 @@ func TestADeletedFileIsInTheTrashAndNowhereElse(t *testing.T) {
 			}
 			return struct{}{}, err
 		})
-		if err != nil || kind != "file" || purge.Sub(deleted) != undo {
+		if err != nil || kind != "file" || purge.Sub(deleted) != feature.Undo {
 			t.Errorf("in the trash: %s for %v, %v", kind, purge.Sub(deleted), err)
 		}
 		if len(leaves) != 2 || leaves[0] == leaves[1] {
@@ -766,6 +766,41 @@ func TestADeletedFileIsInTheTrashAndNowhereElse(t *testing.T) {
 		}
 		if len(h.objects(t)) != 2 {
 			t.Error("an object went with the delete: nothing could be undone")
+		}
+	})
+}
+
+func TestADeletedFileComesBackWithItsVersions(t *testing.T) {
+	t.Parallel()
+	testkit.EachPlacement(t, func(t *testing.T, placement string) {
+		h := build(t, placement)
+		f := h.put(t, "ada", "spectrum.csv", []byte("one"))
+		at := h.path("/", f.ID.String())
+		h.want(t, 200, "ada", "PUT", at+"/content", strings.NewReader("two!"), `If-Match: "1"`)
+		h.want(t, 404, "ada", "POST", at+":restore", nil)
+		h.want(t, 204, "ada", "DELETE", at, nil, `If-Match: "2"`)
+		for who, status := range map[string]int{"eve": 403, "ann": 403, "stranger": 404} {
+			if w := h.do(t, who, "POST", at+":restore", nil); w.Code != status {
+				t.Errorf("%s: %d, want %d", who, w.Code, status)
+			}
+		}
+		back := decode[File](t, h.want(t, 200, "ada", "POST", at+":restore", nil))
+		if back.ID != f.ID || back.Name != f.Name || back.Version != 2 || back.Size != 4 || back.Owner != f.Owner || !back.CreatedAt.Equal(f.CreatedAt) {
+			t.Errorf("%+v, was %+v", back, f)
+		}
+		for version, want := range map[string]string{"": "two!", "?version=1": "one"} {
+			if got := h.want(t, 200, "ada", "GET", at+"/content"+version, nil).Body.String(); got != want {
+				t.Errorf("version %q is %q", version, got)
+			}
+		}
+		// An OrgAdmin gives it back without seeing what it is called.
+		h.want(t, 204, "ada", "DELETE", at, nil, `If-Match: "2"`)
+		if blind := h.want(t, 200, "oa", "POST", at+":restore", nil).Body.String(); strings.Contains(blind, f.Name) || strings.Contains(blind, "text/") {
+			t.Errorf("an OrgAdmin sees %s", blind)
+		}
+		h.want(t, 200, "ada", "GET", at, nil)
+		if _, versions := h.rows(t); versions != 2 {
+			t.Errorf("%d versions", versions)
 		}
 	})
 }
@@ -1033,6 +1068,30 @@ func (h *house) link(t testing.TB, record id.Record, collection id.Collection, t
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestTheFilesOfARecordAreThoseItLinksTo(t *testing.T) {
+	t.Parallel()
+	testkit.EachPlacement(t, func(t *testing.T, placement string) {
+		h := build(t, placement)
+		one, _ := h.put(t, "ada", "one", []byte("1")), h.put(t, "ada", "two", []byte("2"))
+		private := h.put(t, "ada", "private", []byte("3"), "Visibility: private")
+		record := id.NewRecord()
+		h.link(t, record, id.NewCollection(), one.ID)
+		other := id.NewRecord()
+		h.link(t, other, id.Collection{}, private.ID)
+		for _, c := range []struct {
+			who    string
+			record id.Record
+			want   []id.File
+		}{{"ada", record, []id.File{one.ID}}, {"ann", record, []id.File{one.ID}}, {"ada", other, []id.File{private.ID}}, {"ann", other, nil}, {"ada", id.NewRecord(), nil}} {
+			page := decode[feature.Page[File]](t, h.want(t, 200, c.who, "GET", h.path("?linked_from=", c.record.String()), nil))
+			if len(page.Items) != len(c.want) || len(c.want) == 1 && page.Items[0].ID != c.want[0] {
+				t.Errorf("%s: %+v, want %v", c.who, page.Items, c.want)
+			}
+		}
+		h.want(t, 422, "ada", "GET", h.path("?linked_from=rec_1"), nil)
+	})
 }
 
 func TestAFileIsDescribedByItsName(t *testing.T) {

@@ -20,7 +20,7 @@ const (
 
 // Feature offers the files.
 func Feature(f *Files) feature.Feature {
-	return feature.Feature{Name: "files", Migrations: Migrations, Promises: f.promises(), Export: f.export, Erase: f.erase, Describe: f.describe,
+	return feature.Feature{Name: "files", Migrations: Migrations, Promises: f.promises(), Export: f.export, Erase: f.erase, Describe: f.describe, Content: f.content,
 		Jobs: []feature.Job{{Kind: SweepJob, Action: policy.FileSweep, Run: f.sweep}},
 		Ops: []feature.Op{
 			feature.Raw(feature.Meta{ID: "upload-file", Method: http.MethodPost, Path: filesPath, Action: policy.FileUpload,
@@ -34,6 +34,8 @@ func Feature(f *Files) feature.Feature {
 				Summary: "Describe a file"}, f.get),
 			feature.Handle(feature.Meta{ID: "delete-file", Method: http.MethodDelete, Path: filePath, Action: policy.FileDelete,
 				Summary: "Move a file to the trash"}, f.delete),
+			feature.Handle(feature.Meta{ID: "restore-file", Method: http.MethodPost, Path: filePath + ":restore", Action: policy.FileRestore,
+				Summary: "Take a file back out of the trash"}, f.restore),
 			feature.Handle(feature.Meta{ID: "file-history", Method: http.MethodGet, Path: filePath + "/history", Action: policy.FileRead,
 				Summary: "List a file's versions, the newest first"}, f.history),
 			feature.Raw(feature.Meta{ID: "download-file", Method: http.MethodGet, Path: contentPath, Action: policy.FileDownload,
@@ -94,6 +96,7 @@ type (
 	listIn struct {
 		OrgPath
 		feature.Listing
+		LinkedFrom id.Record `query:"linked_from" doc:"Only files that this record links to."`
 	}
 	getIn    struct{ FilePath }
 	deleteIn struct {

@@ -124,12 +124,20 @@ func (f *Files) reserve(ctx context.Context, tx *tenant.Tx, u Upload) (*pending,
 	if err != nil {
 		return nil, err
 	}
-	_, err = tx.Exec(ctx, tenant.Lit(`WITH v AS (
-  INSERT INTO file_version (org_id, file_id, version, leaf, generation, size, state, at, by) VALUES ($1, $2, 1, $3, $4, 0, 'pending', $5, $6)
-) INSERT INTO file (org_id, id, version, leaf, generation, size, state, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
+	if _, err = tx.Exec(ctx, tenant.Lit(`INSERT INTO file (org_id, id, version, leaf, generation, size, state, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
   VALUES ($1, $2, 1, $3, $4, 0, 'pending', $7, $6, $8::text::"char", $5, $6, $5, $6)`),
-		tx.Org().UUID(), p.file.UUID(), int64(p.leaf), int32(p.generation), tx.Now(), tx.Actor().Person().UUID(), body, clearVisibility(u.Visibility))
-	return p, err
+		tx.Org().UUID(), p.file.UUID(), int64(p.leaf), int32(p.generation), tx.Now(), tx.Actor().Person().UUID(), body, feature.Sight(u.Visibility)); err != nil {
+		return nil, err
+	}
+	return p, p.addVersion(ctx, tx, feature.Sight(u.Visibility))
+}
+
+// addVersion writes the row of a version on its way. Its policy asks for the
+// file, so that stands already.
+func (p *pending) addVersion(ctx context.Context, tx *tenant.Tx, sight string) error {
+	_, err := tx.Exec(ctx, tenant.Lit(`INSERT INTO file_version (org_id, file_id, version, leaf, generation, size, state, at, by, visibility) VALUES ($1, $2, $3, $4, $5, 0, 'pending', $6, $7, $8::text::"char")`),
+		tx.Org().UUID(), p.file.UUID(), p.version, int64(p.leaf), int32(p.generation), tx.Now(), tx.Actor().Person().UUID(), sight)
+	return err
 }
 
 // reserveVersion makes room for another version of a file. Several uploads of
@@ -158,9 +166,7 @@ func (f *Files) reserveVersion(ctx context.Context, tx *tenant.Tx, file id.File,
 	if err := p.takeKey(ctx, tx); err != nil {
 		return nil, err
 	}
-	_, err = tx.Exec(ctx, tenant.Lit(`INSERT INTO file_version (org_id, file_id, version, leaf, generation, size, state, at, by) VALUES ($1, $2, $3, $4, $5, 0, 'pending', $6, $7)`),
-		tx.Org().UUID(), file.UUID(), p.version, int64(p.leaf), int32(p.generation), tx.Now(), tx.Actor().Person().UUID())
-	return p, err
+	return p, p.addVersion(ctx, tx, r.visibility)
 }
 
 // takeKey fetches the key of the bytes, so that their way needs no key

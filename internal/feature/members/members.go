@@ -44,7 +44,7 @@ const (
 func Feature(s *identity.Service) feature.Feature {
 	o := ops{s}
 	return feature.Feature{Name: "members", Promises: o.promises(), Ops: []feature.Op{
-		feature.HandleSelf(feature.Meta{ID: "create-session", Method: http.MethodPost, Path: sessionsPath, Action: policy.SessionCreate,
+		feature.HandleSelf(feature.Meta{ID: "create-session", Example: `{"email": "ada@lab.example", "password": "correct horse battery staple"}`, Method: http.MethodPost, Path: sessionsPath, Action: policy.SessionCreate,
 			Summary: "Sign in with address and password", Status: http.StatusCreated, MaxBody: maxBody,
 			Description: "A wrong password, an address without an account and a disabled account get the same answer. Send the token as `Authorization: Bearer` from then on.",
 			Errors:      []fault.Kind{fault.Unauthenticated, fault.TooMany}}, o.signIn),
@@ -52,7 +52,7 @@ func Feature(s *identity.Service) feature.Feature {
 			Summary: "See who is signed in", Errors: []fault.Kind{fault.NotFound}}, o.current),
 		feature.HandleSelf(feature.Meta{ID: "end-session", Method: http.MethodDelete, Path: currentPath, Action: policy.SessionEnd,
 			Summary: "Sign out", Errors: []fault.Kind{fault.NotFound}}, o.signOut),
-		feature.HandleSelf(feature.Meta{ID: "change-password", Method: http.MethodPut, Path: currentPath + "/password", Action: policy.PasswordChange,
+		feature.HandleSelf(feature.Meta{ID: "change-password", Example: `{"password": "correct horse battery staple", "new_password": "another long enough phrase"}`, Method: http.MethodPut, Path: currentPath + "/password", Action: policy.PasswordChange,
 			Summary: "Change one's own password", MaxBody: maxBody,
 			Description: "Every session of the person ends, this one too, within a second on every server.",
 			Errors:      []fault.Kind{fault.NotFound, fault.Conflict, fault.TooMany}}, o.changePassword),
@@ -61,21 +61,28 @@ func Feature(s *identity.Service) feature.Feature {
 			Description: "Whoever has an account already joins another organization by handing this code to its admin.",
 			Errors:      []fault.Kind{fault.NotFound}}, o.joinCode),
 
+		feature.HandlePlatform(feature.Meta{ID: "get-roles", Method: http.MethodGet, Path: "/v1/roles", Action: policy.RolesRead,
+			Summary: "Read who may do what", Description: "The very table that decides, in words. It is the same for every organization, and public."}, roles),
+
 		feature.HandleSelf(feature.Meta{ID: "list-orgs", Method: http.MethodGet, Path: orgsPath, Action: policy.OrgList,
 			Summary: "List the caller's organizations", Description: "A system administrator sees every organization: its name, plan and placement, none of its data."}, o.listOrgs),
-		feature.HandleSelf(feature.Meta{ID: "create-org", Method: http.MethodPost, Path: orgsPath, Action: policy.OrgCreate,
+		feature.HandleSelf(feature.Meta{ID: "create-org", Example: `{"name": "Thin Films Lab", "plan": "team", "owner": {"email": "ada@lab.example", "name": "Ada Lovelace", "password": "correct horse battery staple"}}`, Method: http.MethodPost, Path: orgsPath, Action: policy.OrgCreate,
 			Summary: "Create an organization with its first owner", Status: http.StatusCreated, MaxBody: maxBody,
 			Errors: []fault.Kind{fault.Conflict, fault.TooMany}}, o.createOrg),
 		feature.HandleSelf(feature.Meta{ID: "get-org", Method: http.MethodGet, Path: orgPath, Action: policy.OrgRead,
 			Summary: "Read an organization"}, o.getOrg),
+		feature.HandleSelf(feature.Meta{ID: "update-org", Example: `{"name": "Thin Films Lab"}`, Method: http.MethodPut, Path: orgPath, Action: policy.OrgUpdate,
+			Summary: "Change an organization's name", MaxBody: maxBody}, o.updateOrg),
 
+		feature.HandleSelf(feature.Meta{ID: "list-people", Method: http.MethodGet, Path: orgPath + "/people", Action: policy.MemberNames,
+			Summary: "List the names of the organization's people", Description: "For everybody who works with its data: records and files name people by identifiers."}, o.listPeople),
 		feature.HandleSelf(feature.Meta{ID: "list-members", Method: http.MethodGet, Path: membersPath, Action: policy.MemberList,
 			Summary: "List the members"}, o.listMembers),
-		feature.HandleSelf(feature.Meta{ID: "add-member", Method: http.MethodPost, Path: membersPath, Action: policy.MemberAdd,
+		feature.HandleSelf(feature.Meta{ID: "add-member", Example: `{"email": "grace@lab.example", "name": "Grace Hopper", "password": "correct horse battery staple", "roles": ["scientist"]}`, Method: http.MethodPost, Path: membersPath, Action: policy.MemberAdd,
 			Summary: "Add a person", Status: http.StatusCreated, MaxBody: maxBody,
 			Description: "Send email, name and password for somebody without an account, or the join_code of somebody who has one.",
 			Errors:      []fault.Kind{fault.Conflict, fault.TooMany}}, o.addMember),
-		feature.HandleSelf(feature.Meta{ID: "update-member", Method: http.MethodPatch, Path: membersPath + "/{person}", Action: policy.MemberUpdate,
+		feature.HandleSelf(feature.Meta{ID: "update-member", Example: `{"roles": ["scientist", "analyst"]}`, Method: http.MethodPatch, Path: membersPath + "/{person}", Action: policy.MemberUpdate,
 			Summary: "Change a member's roles or mark as owner", MaxBody: maxBody, Errors: []fault.Kind{fault.Conflict}}, o.updateMember),
 		feature.HandleSelf(feature.Meta{ID: "remove-member", Method: http.MethodDelete, Path: membersPath + "/{person}", Action: policy.MemberRemove,
 			Summary: "Remove a member", Description: "The keys that the person made in the organization are revoked.",
@@ -83,7 +90,7 @@ func Feature(s *identity.Service) feature.Feature {
 
 		feature.HandleSelf(feature.Meta{ID: "list-keys", Method: http.MethodGet, Path: keysPath, Action: policy.KeyList,
 			Summary: "List the API keys, without their secrets"}, o.listKeys),
-		feature.HandleSelf(feature.Meta{ID: "create-key", Method: http.MethodPost, Path: keysPath, Action: policy.KeyCreate,
+		feature.HandleSelf(feature.Meta{ID: "create-key", Example: `{"name": "nightly import", "roles": ["scientist"], "scopes": ["record.create", "file.upload"]}`, Method: http.MethodPost, Path: keysPath, Action: policy.KeyCreate,
 			Summary: "Make an API key", Status: http.StatusCreated, MaxBody: maxBody,
 			Description: "The key is in this answer and never shown again."}, o.createKey),
 		feature.HandleSelf(feature.Meta{ID: "revoke-key", Method: http.MethodDelete, Path: keysPath + "/{key}", Action: policy.KeyRevoke,
@@ -130,11 +137,12 @@ type SignedIn struct {
 	Token         string           `json:"token,omitempty" doc:"Only when the session is new."`
 	Session       identity.Session `json:"session"`
 	Person        identity.Person  `json:"person"`
+	Roles         []policy.Role    `json:"roles" doc:"On the installation: system_admin, or none."`
 	Organizations []OrgRoles       `json:"organizations"`
 }
 
 func signedIn(in identity.SignedIn) SignedIn {
-	out := SignedIn{Token: in.Token.Reveal(), Session: in.Session, Person: in.Person, Organizations: make([]OrgRoles, len(in.Orgs))}
+	out := SignedIn{Token: in.Token.Reveal(), Session: in.Session, Person: in.Person, Roles: in.Roles, Organizations: make([]OrgRoles, len(in.Orgs))}
 	for i, o := range in.Orgs {
 		out.Organizations[i] = OrgRoles{o.ID, o.Name, o.Roles}
 	}
@@ -217,8 +225,14 @@ type (
 		Location string `header:"Location" doc:"Where it is."`
 		Body     createdOrg
 	}
-	getOrgIn struct{ OrgPath }
-	orgOut   struct{ Body identity.Org }
+	getOrgIn    struct{ OrgPath }
+	updateOrgIn struct {
+		OrgPath
+		Body struct {
+			Name string `json:"name" minLength:"1" maxLength:"200"`
+		}
+	}
+	orgOut struct{ Body identity.Org }
 )
 
 func (o ops) listOrgs(ctx context.Context, r tenant.Request, in listOrgsIn) (feature.List[identity.Org], audit.Receipt, error) {
@@ -235,6 +249,21 @@ func (o ops) createOrg(ctx context.Context, r tenant.Request, in createOrgIn) (c
 func (o ops) getOrg(ctx context.Context, r tenant.Request, _ getOrgIn) (orgOut, audit.Receipt, error) {
 	org, receipt, err := o.s.Org(ctx, request(r))
 	return orgOut{org}, receipt, err
+}
+
+func (o ops) updateOrg(ctx context.Context, r tenant.Request, in updateOrgIn) (orgOut, audit.Receipt, error) {
+	org, receipt, err := o.s.RenameOrg(ctx, request(r), in.Body.Name)
+	return orgOut{org}, receipt, err
+}
+
+type listPeopleIn struct {
+	OrgPath
+	feature.Listing
+}
+
+func (o ops) listPeople(ctx context.Context, r tenant.Request, in listPeopleIn) (feature.List[identity.PersonName], audit.Receipt, error) {
+	items, next, receipt, err := o.s.Names(ctx, request(r), in.Limit, in.Cursor)
+	return feature.List[identity.PersonName]{Body: feature.NewPage(items, next)}, receipt, err
 }
 
 type (

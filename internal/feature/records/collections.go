@@ -21,26 +21,52 @@ import (
 type Records struct {
 	tenant *tenant.Store
 	kinds  kind.Cache
+	kits   []kind.Kit
 	page   int // rows of an export's transaction
+
+	members Members
+	files   feature.Title
 
 	mu     sync.Mutex
 	byOrg  map[id.Org]map[string]collection // ISO-6: an organization's entries are reached by its own id alone
 	cached int
 }
 
+// Options are what the feature needs of others.
+type Options struct {
+	Members Members       // with whom a record may be shared; nil: with nobody
+	Files   feature.Title // of a file at the end of a link; nil: none is shown
+}
+
 // New returns the feature. Bulk work and exports open their own transactions
 // through store.
-func New(store *tenant.Store) *Records {
-	return &Records{tenant: store, page: exportPage, byOrg: map[id.Org]map[string]collection{}}
+func New(store *tenant.Store, o Options) *Records {
+	if o.Members == nil {
+		o.Members = func(context.Context, id.Org, []id.Person) ([]id.Person, error) { return nil, nil }
+	}
+	return &Records{tenant: store, members: o.Members, files: o.Files, kits: kind.Kits(), page: exportPage, byOrg: map[id.Org]map[string]collection{}}
 }
 
 // collection is what a request needs of a collection.
 type collection struct {
-	ID      id.Collection
-	Kind    string
-	Version int64
-	Schema  *kind.Schema
-	view    Collection
+	ID        id.Collection
+	Kind      string
+	Version   int64
+	Schema    *kind.Schema
+	Relations kind.Relations
+	// Visibility is the one that a record begins with when its author says
+	// nothing: organization or private.
+	Visibility string
+	view       Collection
+	until      time.Time // when the cache gives it up
+}
+
+// begins is the visibility of a new record, where its author may have said one.
+func (c collection) begins(said string) string {
+	if said == "" {
+		return c.Visibility
+	}
+	return said
 }
 
 const (
@@ -49,14 +75,10 @@ const (
 	// maxCached bounds the collections in memory. Beyond it the cache starts
 	// anew: a miss costs one query.
 	maxCached = 10_000
+	// cachedFor bounds how long a server shows a declaration that another one
+	// has changed. Nothing is stored by an old one: statements name versions.
+	cachedFor = 15 * time.Second
 )
-
-// sealedCollection is the sealed part of a collection.
-type sealedCollection struct {
-	Kind   string          `json:"kind"`
-	Title  string          `json:"title"`
-	Schema json.RawMessage `json:"schema"`
-}
 
 // collection finds a collection by its name. One from the cache may be out of
 // date: a statement that depends on it names its version.
@@ -71,7 +93,7 @@ func (s *Records) cachedOf(org id.Org, name string) (collection, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok := s.byOrg[org][name]
-	return c, ok
+	return c, ok && time.Now().Before(c.until)
 }
 
 // accept finds a collection and holds content against its schema. What an old
@@ -138,6 +160,7 @@ func (s *Records) keep(org id.Org, c collection) {
 	if _, known := s.byOrg[org][c.Kind]; !known {
 		s.cached++
 	}
+	c.until = time.Now().Add(cachedFor)
 	s.byOrg[org][c.Kind] = c
 }
 
@@ -166,20 +189,29 @@ func (s *Records) openCollection(ctx context.Context, tx *tenant.Tx, r collectio
 	if err != nil {
 		return collection{}, err
 	}
-	var d sealedCollection
+	var d sealedDeclaration
 	if err := json.Unmarshal(plain.Reveal(), &d); err != nil {
 		return collection{}, errors.New("records: a collection's declaration is not readable")
 	}
-	schema, err := s.kinds.Schema(tx.Org(), d.Schema, "/schema")
+	is, version, err := s.effective(d)
 	if err != nil {
 		return collection{}, err
 	}
-	return collection{ID: id.CollectionOf(r.id), Kind: d.Kind, Version: r.version, Schema: schema, view: Collection{ID: id.CollectionOf(r.id), Kind: d.Kind,
-		Title: d.Title, Schema: d.Schema, Version: uint64(r.version), CreatedAt: r.at.UTC(), CreatedBy: id.PersonOf(r.by)}}, nil
+	schema, err := s.kinds.Schema(tx.Org(), is.Schema, "/schema")
+	if err != nil {
+		return collection{}, err
+	}
+	v := Collection{ID: id.CollectionOf(r.id), Kind: is.Kind, Title: is.Title, Description: is.Description, Schema: is.Schema, Visibility: is.Visibility, Relations: is.Relations,
+		Kit: d.Kit, KitVersion: version, Changed: d.Kit != "" && !d.follows(), Version: uint64(r.version),
+		CreatedAt: r.at.UTC(), CreatedBy: id.PersonOf(r.by), UpdatedAt: r.at.UTC(), UpdatedBy: id.PersonOf(r.by)}
+	if d.UpdatedAt != nil {
+		v.UpdatedAt, v.UpdatedBy = d.UpdatedAt.UTC(), d.UpdatedBy
+	}
+	return collection{ID: v.ID, Kind: is.Kind, Version: r.version, Schema: schema, Relations: is.Relations, Visibility: is.Visibility, view: v}, nil
 }
 
 func (s *Records) createCollection(ctx context.Context, tx *tenant.Tx, in createCollectionIn) (feature.Created[Collection], error) {
-	c, err := s.Declare(ctx, tx, in.Body.Kind, in.Body.Title, in.Body.Schema)
+	c, err := s.declare(ctx, tx, in.Body.declaration())
 	if err != nil {
 		return feature.Created[Collection]{}, err
 	}
@@ -188,42 +220,7 @@ func (s *Records) createCollection(ctx context.Context, tx *tenant.Tx, in create
 
 // Declare makes a collection. An empty schema accepts any object.
 func (s *Records) Declare(ctx context.Context, tx *tenant.Tx, name, title string, schema json.RawMessage) (Collection, error) {
-	if _, err := kind.ParseName(name, "/kind"); err != nil {
-		return Collection{}, err
-	}
-	if len(schema) == 0 {
-		schema = json.RawMessage("{}")
-	}
-	if title == "" {
-		title = name
-	}
-	if _, err := s.kinds.Schema(tx.Org(), schema, "/schema"); err != nil {
-		return Collection{}, err
-	}
-	c := Collection{ID: id.NewCollection(), Kind: name, Title: title, Schema: schema, Version: 1, CreatedAt: tx.Now(), CreatedBy: tx.Actor().Person()}
-	plain, err := json.Marshal(sealedCollection{name, title, schema})
-	if err != nil {
-		return Collection{}, err
-	}
-	leaf, err := tx.NewLeaf(ctx)
-	if err != nil {
-		return Collection{}, err
-	}
-	body, err := tx.Seal(ctx, tableCollection, c.ID.UUID(), 1, seal.Section{Name: "declaration", Leaf: leaf, Plain: seal.NewSecret(plain)})
-	if err != nil {
-		return Collection{}, err
-	}
-	token, err := tx.Hash(ctx, tokenCollection, []byte(name))
-	if err != nil {
-		return Collection{}, err
-	}
-	tx.Touch(c.ID)
-	_, err = tx.Exec(ctx, tenant.Lit(`INSERT INTO collection (org_id, id, token, leaf, version, body, created_at, created_by) VALUES ($1, $2, $3, $4, 1, $5, $6, $7)`),
-		tx.Org().UUID(), c.ID.UUID(), token, int64(leaf), body, c.CreatedAt, c.CreatedBy.UUID())
-	if tenant.IsUnique(err, "collection_token_key") {
-		return Collection{}, fault.At(fault.Conflict, "/kind", "kind_exists", "a collection of this name exists already")
-	}
-	return c, err
+	return s.declare(ctx, tx, declaration{Kind: name, Title: title, Schema: schema}.whole())
 }
 
 func (s *Records) getCollection(ctx context.Context, tx *tenant.Tx, in getCollectionIn) (feature.Item[Collection], error) {

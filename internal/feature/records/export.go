@@ -52,6 +52,12 @@ func (s *Records) export(ctx context.Context, in feature.Chunks, scope feature.S
 }
 
 func (s *Records) inScope(ctx context.Context, tx *tenant.Tx, scope feature.Scope) ([]collection, error) {
+	if !scope.File.IsZero() {
+		return nil, nil
+	}
+	if scope.Records != nil {
+		return s.collectionsOf(ctx, tx, scope.Records)
+	}
 	if scope.Collection != "" {
 		c, err := s.load(ctx, tx, scope.Collection)
 		if err != nil {
@@ -155,11 +161,14 @@ func (x exporting) walk(ctx context.Context, last uuid.UUID, visit func(Record) 
 		}
 		return visit(r)
 	}
+	if x.scope.Records != nil {
+		return x.walkGathered(ctx, last, visit)
+	}
 	after, more := uuid.Nil, true
 	for more && bytes.Compare(after[:], last[:]) < 0 {
 		var page []Record
 		err := x.in.Chunk(ctx, func(ctx context.Context, tx *tenant.Tx) (err error) {
-			page, after, err = x.s.scan(ctx, tx, x.c, after, x.s.page)
+			page, after, err = x.s.scan(ctx, tx, x.c, narrowed{}, after, x.s.page)
 			for _, r := range page {
 				tx.Touch(r.ID)
 			}
@@ -208,7 +217,7 @@ func (x exporting) history(ctx context.Context, w io.Writer) error {
 			rows, err := tx.Query(ctx, tenant.Lit(`SELECT v.record_id, v.version, v.body, v.at, v.by FROM record_version v
  JOIN record r ON r.org_id = v.org_id AND r.id = v.record_id
  WHERE v.org_id = $1 AND r.collection_id = $2 AND (v.record_id, v.version) > ($3, $4) AND ($5::uuid IS NULL OR v.record_id = $5)
- ORDER BY v.record_id, v.version LIMIT $6`), tx.Org().UUID(), x.c.ID.UUID(), record, version, only, x.s.page)
+ AND ($7::uuid[] IS NULL OR v.record_id = ANY($7)) ORDER BY v.record_id, v.version LIMIT $6`), tx.Org().UUID(), x.c.ID.UUID(), record, version, only, x.s.page, uuids(x.scope.Records))
 			if err != nil {
 				return err
 			}
@@ -226,7 +235,7 @@ func (x exporting) history(ctx context.Context, w io.Writer) error {
 					return err
 				}
 				size += len(body)
-				content, err := openContent(ctx, tx, record, version, body)
+				o, err := openParts(ctx, tx, record, version, body)
 				if errors.Is(err, errErased) {
 					continue
 				}
@@ -235,7 +244,7 @@ func (x exporting) history(ctx context.Context, w io.Writer) error {
 				}
 				rec := id.RecordOf(record)
 				tx.Touch(rec)
-				page = append(page, exportedVersion{rec, Version{uint64(version), actionOf(version), at.UTC(), id.PersonOf(by), content}})
+				page = append(page, exportedVersion{rec, Version{uint64(version), actionOf(version), at.UTC(), id.PersonOf(by), o.text, o.missing}})
 			}
 			more = n >= x.s.page
 			return rows.Err()
@@ -263,8 +272,9 @@ func (x exporting) links(ctx context.Context, w io.Writer) error {
 			rows, err := tx.Query(ctx, tenant.Lit(`SELECT k.id, k.from_id, k.to_id, k.to_kind, k.body, k.created_at, k.created_by FROM link k
  JOIN record f ON f.org_id = k.org_id AND f.id = k.from_id
  WHERE k.org_id = $1 AND k.id > $3 AND CASE WHEN $4::uuid IS NULL THEN f.collection_id = $2 ELSE k.from_id = $4 OR k.to_id = $4 END
+ AND ($6::uuid[] IS NULL OR k.from_id = ANY($6))
  AND (EXISTS (SELECT FROM record t WHERE t.org_id = $1 AND t.id = k.to_id) OR EXISTS (SELECT FROM file t WHERE t.org_id = $1 AND t.id = k.to_id))
- ORDER BY k.id LIMIT $5`), tx.Org().UUID(), x.c.ID.UUID(), after, only, x.s.page)
+ ORDER BY k.id LIMIT $5`), tx.Org().UUID(), x.c.ID.UUID(), after, only, x.s.page, uuids(x.scope.Records))
 			if err != nil {
 				return err
 			}

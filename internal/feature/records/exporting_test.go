@@ -97,7 +97,7 @@ func TestAnExportByPagesHoldsAll(t *testing.T) {
 		if _, err := l.as(l.ada).update(made[5].ID, 1, `{"n":5.1}`, ""); err != nil {
 			t.Fatal(err)
 		}
-		in := records.UpdateIn{RecordPath: path("others", other.ID), Match: feature.MatchVersion(1), Body: records.NewRecord{Content: feature.Object(`{"o":1}`)}}
+		in := records.UpdateIn{RecordPath: path("others", other.ID), Match: feature.MatchVersion(1), Body: records.ChangedRecord{Content: feature.Object(`{"o":1}`)}}
 		if _, err := call[feature.Item[records.Record]](l.as(l.ada), "update-record", in); err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,8 @@ func TestALinkShowsFromBothItsEnds(t *testing.T) {
 			if got.ID != made.ID || got.From != made.From || got.To != made.To || got.Relation != made.Relation || got.Direction != end.direction || !got.CreatedAt.Equal(made.CreatedAt) {
 				t.Errorf("seen %s: %+v", end.direction, got)
 			}
-			a.recorded(audit.Done, "", end.rec, made.ID)
+			// The other end is on the record: its title was shown.
+			a.recorded(audit.Done, "", from.ID, to.ID, made.ID)
 		}
 		a = l.as(l.ada)
 		_, err = a.link(from.ID, to.ID.String(), "measured from")

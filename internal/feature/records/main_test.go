@@ -1,14 +1,17 @@
 package records_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/policy"
+	"strongroom/internal/base/seal"
 	"strongroom/internal/feature"
 	"strongroom/internal/feature/records"
 	"strongroom/internal/identity/actor"
@@ -25,6 +28,7 @@ type lab struct {
 	testing.TB
 	d     *testkit.Doors
 	doors feature.Doors
+	s     *records.Records
 	f     feature.Feature
 	ops   map[string]feature.Op
 	org   id.Org
@@ -48,9 +52,14 @@ func open(t testing.TB, placement string) *lab {
 func openEmpty(t testing.TB, placement string) *lab {
 	t.Helper()
 	d := testkit.Open(t)
-	s := records.New(d.Tenant)
+	var l *lab
+	s := records.New(d.Tenant, records.Options{Files: fileName, Members: func(_ context.Context, org id.Org, people []id.Person) ([]id.Person, error) {
+		return slices.DeleteFunc(slices.Clone(people), func(p id.Person) bool {
+			return org != l.org || !slices.Contains([]id.Person{l.ada.Person(), l.bob.Person(), l.ann.Person(), l.olga.Person()}, p)
+		}), nil
+	}})
 	s.SetExportPage(3)
-	l := &lab{TB: t, d: d, doors: feature.ThroughStores(d.Tenant, d.Platform), f: records.Feature(s), ops: map[string]feature.Op{},
+	l = &lab{TB: t, d: d, doors: feature.ThroughStores(d.Tenant, d.Platform), s: s, f: records.Feature(s), ops: map[string]feature.Op{},
 		org: testkit.Org(t, placement).ID}
 	for _, op := range l.f.Ops {
 		if err := op.Check(); err != nil {
@@ -176,7 +185,7 @@ func (a *as) get(kind string, rec id.Record) (records.Record, error) {
 func (a *as) update(rec id.Record, version uint64, content, visibility string) (records.Record, error) {
 	a.l.Helper()
 	out, err := call[feature.Item[records.Record]](a, "update-record", records.UpdateIn{RecordPath: path(a.kind, rec), Match: feature.MatchVersion(version),
-		Body: records.NewRecord{Content: feature.Object(content), Visibility: visibility}})
+		Body: records.ChangedRecord{Content: feature.Object(content), Visibility: visibility}})
 	return out.Body, err
 }
 
@@ -254,4 +263,10 @@ func equal(a, b []string) bool {
 		}
 	}
 	return true
+}
+
+// fileName opens the name of a file, as the feature of files does.
+func fileName(ctx context.Context, tx *tenant.Tx, row feature.Sealed) (string, error) {
+	name, err := seal.OpenOne(ctx, tx.Keys(), seal.Place{Org: tx.Org(), Table: "file", Row: row.Row, Version: uint64(row.Version)}, row.Body, "name")
+	return string(name.Reveal()), err
 }

@@ -20,6 +20,7 @@ import (
 
 func (s *Records) promises() []feature.Promise {
 	return []feature.Promise{
+		personal(),
 		{ID: "ENC-1", Clauses: []feature.Clause{{Name: "records", Tag: feature.Canary, Check: proveSealed}}},
 		{ID: "DATA-8", Clauses: []feature.Clause{{Name: "storage", Tag: feature.Canary, Check: proveStorage}}},
 		{ID: "ISO-6", Clauses: []feature.Clause{{Name: "caches", Tag: feature.Canary, Check: s.proveCaches}}},

@@ -18,7 +18,7 @@ func TestSharedCachesBreakTheirPromise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := records.New(s.App.Tenant)
+	r := records.New(s.App.Tenant, records.Options{})
 	p, err := trust.New([]feature.Feature{records.Feature(r)}, func(context.Context) (feature.Env, error) { return env, nil })
 	if err != nil {
 		t.Fatal(err)

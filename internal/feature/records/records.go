@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -11,7 +12,6 @@ import (
 
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
-	"strongroom/internal/base/keytree"
 	"strongroom/internal/base/policy"
 	"strongroom/internal/base/seal"
 	"strongroom/internal/feature"
@@ -20,28 +20,12 @@ import (
 	"strongroom/internal/store/tenant"
 )
 
-const (
-	tableRecord    = "record"
-	sectionContent = "content"
-	// undo is how long the trash keeps what was deleted (DEL-1).
-	undo = 7 * 24 * time.Hour
-)
+const tableRecord = "record"
 
 var errNoRecord = fault.New(fault.NotFound, "no such record")
 
-func visibility(v string) string {
-	if v == "private" {
-		return "p"
-	}
-	return "o"
-}
-
-func spelled(v string) string {
-	if v == "p" {
-		return "private"
-	}
-	return "organization"
-}
+// sight is who sees a new record, as its table holds it.
+func sight(c collection, said string) string { return feature.Sight(c.begins(said)) }
 
 // accept checks content against the collection's schema before anything is
 // sealed or sent, and returns the text to keep: every byte as it was sent but
@@ -71,13 +55,13 @@ func (s *Records) create(ctx context.Context, tx *tenant.Tx, in createIn) (featu
 	if err != nil {
 		return feature.Created[Record]{}, err
 	}
-	rec, err := s.insert(ctx, tx, c, content, in.Body.Visibility)
+	rec, err := s.insert(ctx, tx, c, content, in.Body)
 	if errors.Is(err, errStaleCollection) {
 		if c, err = s.load(ctx, tx, in.Kind); err == nil {
 			content, err = accept(c, in.Body.Content, "/content")
 		}
 		if err == nil {
-			rec, err = s.insert(ctx, tx, c, content, in.Body.Visibility)
+			rec, err = s.insert(ctx, tx, c, content, in.Body)
 		}
 	}
 	if err == nil && !in.Key.IsZero() {
@@ -110,6 +94,7 @@ func (s *Records) again(ctx context.Context, tx *tenant.Tx, in createIn, rec id.
 		if r.Content, err = compact(in.Body.Content); err != nil {
 			return feature.Created[Record]{}, err
 		}
+		r.Title, r.Missing = "", nil
 	}
 	return created(tx.Org(), r), nil
 }
@@ -122,13 +107,21 @@ func compact(content feature.Object) (feature.Object, error) {
 	return parsed.Text(), nil
 }
 
+var errChanged = fault.New(fault.Conflict, "the collection has changed meanwhile; repeat the request")
+
 var errStaleCollection = errors.New("records: the collection has changed")
 
 // insert stores one record. Its statement depends on the collection's version,
 // so a schema that changed meanwhile is never passed over.
-func (s *Records) insert(ctx context.Context, tx *tenant.Tx, c collection, content feature.Object, sight string) (Record, error) {
-	r := Record{ID: id.NewRecord(), Collection: c.Kind, Version: 1, Content: content, Visibility: spelled(visibility(sight)),
-		Owner: tx.Actor().Person(), CreatedAt: tx.Now(), CreatedBy: tx.Actor().Person(), UpdatedAt: tx.Now(), UpdatedBy: tx.Actor().Person()}
+func (s *Records) insert(ctx context.Context, tx *tenant.Tx, c collection, content feature.Object, n NewRecord) (Record, error) {
+	if len(n.Links) > 0 || len(c.Schema.People()) > 0 {
+		all, err := s.insertLinked(ctx, tx, c, []draft{{content: content, said: n, at: ""}})
+		if err != nil {
+			return Record{}, err
+		}
+		return all[0], nil
+	}
+	r := newRecord(tx, c, content, n)
 	leaf, err := tx.NewLeaf(ctx)
 	if err != nil {
 		return Record{}, err
@@ -138,13 +131,27 @@ func (s *Records) insert(ctx context.Context, tx *tenant.Tx, c collection, conte
 		return Record{}, err
 	}
 	tx.Touch(r.ID)
-	n, err := tx.Exec(ctx, tenant.Lit(`INSERT INTO record (org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
- SELECT $1, $2, c.id, 1, $5, $6, $7, $8::text::"char", $9, $7, $9, $7 FROM collection c WHERE c.org_id = $1 AND c.id = $3 AND c.version = $4`),
-		tx.Org().UUID(), r.ID.UUID(), c.ID.UUID(), c.Version, int64(leaf), body, r.Owner.UUID(), visibility(sight), tx.Now())
-	if err == nil && n == 0 {
+	args := []any{tx.Org().UUID(), r.ID.UUID(), c.ID.UUID(), c.Version, int64(leaf), body, r.Owner.UUID(), sight(c, n.Visibility), tx.Now()}
+	// Where nothing was asked before, it is the unit's only statement. As such it
+	// fails where the other one finds no row: a collection that has changed gives
+	// NULL, which the column does not take.
+	if tx.Last(tenant.Lit(`INSERT INTO record (org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
+ VALUES ($1, $2, (SELECT id FROM collection WHERE org_id = $1 AND id = $3 AND version = $4 FOR KEY SHARE), 1, $5, $6, $7, $8::text::"char", $9, $7, $9, $7)`), args...) {
+		return r, nil
+	}
+	affected, err := tx.Exec(ctx, tenant.Lit(`WITH c AS (SELECT id FROM collection WHERE org_id = $1 AND id = $3 AND version = $4 FOR KEY SHARE)
+INSERT INTO record (org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
+ SELECT $1, $2, c.id, 1, $5, $6, $7, $8::text::"char", $9, $7, $9, $7 FROM c`), args...)
+	if err == nil && affected == 0 {
 		err = errStaleCollection
 	}
 	return r, err
+}
+
+func newRecord(tx *tenant.Tx, c collection, content feature.Object, n NewRecord) Record {
+	me := tx.Actor().Person()
+	return Record{ID: id.NewRecord(), Collection: c.Kind, Version: 1, Title: c.Schema.Title(content), Content: content, Visibility: feature.Visibility(sight(c, n.Visibility)),
+		Owner: me, CreatedAt: tx.Now(), CreatedBy: me, UpdatedAt: tx.Now(), UpdatedBy: me}
 }
 
 func (s *Records) createMany(ctx context.Context, req tenant.Request, in createManyIn) (createManyOut, audit.Receipt, error) {
@@ -207,9 +214,30 @@ func (b *batch) chunk(ctx context.Context, tx *tenant.Tx, chunk int, items []New
 	if err := b.check(c); err != nil {
 		return nil, err
 	}
+	made, err := b.store(ctx, tx, c, chunk, items)
+	if err == nil && !b.in.Key.IsZero() {
+		err = tenant.Remember(ctx, tx, once, tenant.Result{ID: made[0].ID.UUID(), Version: uint64(len(made))})
+	}
+	return made, err
+}
+
+func (b *batch) store(ctx context.Context, tx *tenant.Tx, c collection, chunk int, items []NewRecord) ([]Made, error) {
 	n := len(items)
-	ids, leaves, bodies, sight := make([][16]byte, n), make([]int64, n), make([][]byte, n), make([]string, n)
 	made := make([]Made, n)
+	tx.Count("records", int64(n))
+	if len(c.Schema.People()) > 0 || slices.ContainsFunc(items, func(item NewRecord) bool { return len(item.Links) > 0 }) {
+		drafts := make([]draft, n)
+		for i, item := range items {
+			at := chunk*tenant.ChunkRows + i
+			drafts[i] = draft{content: b.texts[at], said: item, at: "/items/" + strconv.Itoa(at)}
+		}
+		all, err := b.s.insertLinked(ctx, tx, c, drafts)
+		for i, r := range all {
+			made[i] = Made{r.ID, 1}
+		}
+		return made, err
+	}
+	ids, leaves, bodies, sights := make([][16]byte, n), make([]int64, n), make([][]byte, n), make([]string, n)
 	for i, item := range items {
 		rec := id.NewRecord()
 		leaf, err := tx.NewLeaf(ctx)
@@ -221,21 +249,19 @@ func (b *batch) chunk(ctx context.Context, tx *tenant.Tx, chunk int, items []New
 		if err != nil {
 			return nil, err
 		}
-		ids[i], leaves[i], bodies[i], sight[i] = rec.UUID(), int64(leaf), body, visibility(item.Visibility)
+		ids[i], leaves[i], bodies[i], sights[i] = rec.UUID(), int64(leaf), body, sight(c, item.Visibility)
 		made[i] = Made{rec, 1}
 		tx.Touch(rec)
 	}
-	tx.Count("records", int64(n))
-	if _, err := tx.Exec(ctx, tenant.Lit(`INSERT INTO record (org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
- SELECT $1, t.id, $2, 1, t.leaf, t.body, $3, t.visibility::"char", $4, $3, $4, $3
- FROM unnest($5::uuid[], $6::bigint[], $7::bytea[], $8::text[]) AS t(id, leaf, body, visibility)`),
-		tx.Org().UUID(), c.ID.UUID(), tx.Actor().Person().UUID(), tx.Now(), ids, leaves, bodies, sight); err != nil {
-		return nil, err
+	stored, err := tx.Exec(ctx, tenant.Lit(`WITH c AS (SELECT id FROM collection WHERE org_id = $1 AND id = $2 AND version = $9 FOR KEY SHARE)
+INSERT INTO record (org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
+ SELECT $1, t.id, c.id, 1, t.leaf, t.body, $3, t.visibility::"char", $4, $3, $4, $3
+ FROM c, unnest($5::uuid[], $6::bigint[], $7::bytea[], $8::text[]) AS t(id, leaf, body, visibility)`),
+		tx.Org().UUID(), c.ID.UUID(), tx.Actor().Person().UUID(), tx.Now(), ids, leaves, bodies, sights, c.Version)
+	if err == nil && stored != int64(n) {
+		err = errChanged
 	}
-	if !b.in.Key.IsZero() {
-		return made, tenant.Remember(ctx, tx, once, tenant.Result{ID: made[0].ID.UUID(), Version: uint64(n)})
-	}
-	return made, nil
+	return made, err
 }
 
 // again finds what an earlier request under the same key stored: the records
@@ -283,17 +309,18 @@ func (r *row) dest() []any {
 	return []any{&r.id, &r.version, &r.leaf, &r.body, &r.owner, &r.visibility, &r.created, &r.createdBy, &r.updated, &r.updatedBy}
 }
 
-func (r *row) open(ctx context.Context, tx *tenant.Tx, name string) (Record, error) {
-	content, err := openContent(ctx, tx, r.id, r.version, r.body)
+func (r *row) open(ctx context.Context, tx *tenant.Tx, c collection) (Record, error) {
+	o, err := openParts(ctx, tx, r.id, r.version, r.body)
 	if err != nil {
 		return Record{}, err
 	}
-	return r.record(name, content), nil
+	return r.record(c, o.text, o.missing), nil
 }
 
-func (r *row) record(name string, content feature.Object) Record {
-	out := Record{ID: id.RecordOf(r.id), Collection: name, Version: uint64(r.version), Content: content, Visibility: spelled(r.visibility),
-		CreatedAt: r.created.UTC(), CreatedBy: id.PersonOf(r.createdBy), UpdatedAt: r.updated.UTC(), UpdatedBy: id.PersonOf(r.updatedBy)}
+func (r *row) record(c collection, content feature.Object, missing []string) Record {
+	out := Record{ID: id.RecordOf(r.id), Collection: c.Kind, Version: uint64(r.version), Title: c.Schema.Title(content), Content: content, Missing: missing,
+		Visibility: feature.Visibility(r.visibility),
+		CreatedAt:  r.created.UTC(), CreatedBy: id.PersonOf(r.createdBy), UpdatedAt: r.updated.UTC(), UpdatedBy: id.PersonOf(r.updatedBy)}
 	if r.owner != nil {
 		out.Owner = id.PersonOf(*r.owner)
 	}
@@ -301,17 +328,6 @@ func (r *row) record(name string, content feature.Object) Record {
 }
 
 var errErased = fault.New(fault.NotFound, "the record was erased")
-
-func openContent(ctx context.Context, tx *tenant.Tx, rec uuid.UUID, version int64, body seal.Sealed) (feature.Object, error) {
-	plain, err := seal.OpenOne(ctx, tx.Keys(), seal.Place{Org: tx.Org(), Table: tableRecord, Row: rec, Version: uint64(version)}, body, sectionContent)
-	if errors.Is(err, seal.ErrErased) {
-		return nil, errErased
-	}
-	if err != nil {
-		return nil, err
-	}
-	return plain.Reveal(), nil
-}
 
 // read finds one record of a collection.
 func (s *Records) read(ctx context.Context, tx *tenant.Tx, name string, rec id.Record) (Record, error) {
@@ -328,7 +344,7 @@ func (s *Records) read(ctx context.Context, tx *tenant.Tx, name string, rec id.R
 	if err != nil {
 		return Record{}, err
 	}
-	return r.open(ctx, tx, c.Kind)
+	return r.open(ctx, tx, c)
 }
 
 func (s *Records) get(ctx context.Context, tx *tenant.Tx, in getIn) (feature.Item[Record], error) {
@@ -345,12 +361,16 @@ func (s *Records) list(ctx context.Context, tx *tenant.Tx, in listIn) (feature.L
 	if err != nil {
 		return feature.List[Record]{}, err
 	}
-	query := "records/" + c.ID.String()
+	narrow, err := in.narrow(ctx, tx)
+	if err != nil {
+		return feature.List[Record]{}, err
+	}
+	query := "records/" + c.ID.String() + narrow.query()
 	after, err := position(ctx, tx, query, in.Cursor)
 	if err != nil {
 		return feature.List[Record]{}, err
 	}
-	items, last, err := s.scan(ctx, tx, c, after, limit(in.Listing))
+	items, last, err := s.scan(ctx, tx, c, narrow, after, limit(in.Listing))
 	if err != nil {
 		return feature.List[Record]{}, err
 	}
@@ -368,17 +388,56 @@ func (s *Records) list(ctx context.Context, tx *tenant.Tx, in listIn) (feature.L
 // records holds in memory.
 const maxPageBytes = 8 << 20
 
+// narrowed says which records of a collection a list holds.
+type narrowed struct {
+	mine     *uuid.UUID // only this person's own
+	to       *uuid.UUID // only those that link to this one
+	relation []byte     // by links of this relation; nil: any
+	name     string     // the relation's, for the cursor
+}
+
+func (in listIn) narrow(ctx context.Context, tx *tenant.Tx) (n narrowed, err error) {
+	if in.Mine {
+		me := tx.Actor().Person().UUID()
+		n.mine = &me
+	}
+	if in.LinkedTo == "" {
+		if in.Relation != "" {
+			err = fault.At(fault.Invalid, "relation", "alone", "narrows linked_to, which is missing")
+		}
+		return n, err
+	}
+	to, _, err := target(in.LinkedTo, "linked_to")
+	if err != nil {
+		return n, err
+	}
+	u := to.UUID()
+	n.to, n.name = &u, in.Relation
+	if in.Relation != "" {
+		n.relation, err = tx.Hash(ctx, tokenRelation, []byte(in.Relation))
+	}
+	tx.Touch(to)
+	return n, err
+}
+
+// query tells cursors of lists that were narrowed in other ways apart.
+func (n narrowed) query() string {
+	out := ""
+	if n.mine != nil {
+		out += "/mine"
+	}
+	if n.to != nil {
+		out += "/to/" + n.to.String() + "/" + n.name
+	}
+	return out
+}
+
 // scan reads up to n records after a position, in the order of their
 // identifiers. last is the position of the next page, and zero where there is
 // none: a page may be short without being the last, because its records are
 // large, or because one of them was erased this moment and still has its row.
-func (s *Records) scan(ctx context.Context, tx *tenant.Tx, c collection, after uuid.UUID, n int) (out []Record, last uuid.UUID, err error) {
-	rows, err := tx.Query(ctx, tenant.Lit(`SELECT s.id, s.version, s.leaf, s.body, s.owner_id, s.visibility, s.created_at, s.created_by, s.updated_at, s.updated_by, s.found
- FROM (SELECT p.id, p.version, p.leaf, p.body, p.owner_id, p.visibility, p.created_at, p.created_by, p.updated_at, p.updated_by,
-   count(*) OVER () AS found, sum(octet_length(p.body)) OVER (ORDER BY p.id) - octet_length(p.body) AS before
-  FROM (SELECT id, version, leaf, body, owner_id, visibility::text, created_at, created_by, updated_at, updated_by
-   FROM record WHERE org_id = $1 AND collection_id = $2 AND id > $3 ORDER BY id LIMIT $4) p) s
- WHERE s.before < $5 ORDER BY s.id`), tx.Org().UUID(), c.ID.UUID(), after, n+1, maxPageBytes)
+func (s *Records) scan(ctx context.Context, tx *tenant.Tx, c collection, narrow narrowed, after uuid.UUID, n int) (out []Record, last uuid.UUID, err error) {
+	rows, err := scanRows(ctx, tx, c, narrow, after, n)
 	if err != nil {
 		return nil, last, err
 	}
@@ -392,7 +451,7 @@ func (s *Records) scan(ctx context.Context, tx *tenant.Tx, c collection, after u
 			return nil, last, err
 		}
 		seen = r.id
-		rec, err := r.open(ctx, tx, c.Kind)
+		rec, err := r.open(ctx, tx, c)
 		if errors.Is(err, errErased) {
 			continue
 		}
@@ -408,12 +467,41 @@ func (s *Records) scan(ctx context.Context, tx *tenant.Tx, c collection, after u
 	return out, last, rows.Err()
 }
 
+func scanRows(ctx context.Context, tx *tenant.Tx, c collection, narrow narrowed, after uuid.UUID, n int) (*tenant.Rows, error) {
+	switch {
+	case narrow.to != nil:
+		return tx.Query(ctx, tenant.Lit(`SELECT s.id, s.version, s.leaf, s.body, s.owner_id, s.visibility, s.created_at, s.created_by, s.updated_at, s.updated_by, s.found
+ FROM (SELECT p.id, p.version, p.leaf, p.body, p.owner_id, p.visibility, p.created_at, p.created_by, p.updated_at, p.updated_by,
+   count(*) OVER () AS found, sum(octet_length(p.body)) OVER (ORDER BY p.id) - octet_length(p.body) AS before
+  FROM (SELECT r.id, r.version, r.leaf, r.body, r.owner_id, r.visibility::text, r.created_at, r.created_by, r.updated_at, r.updated_by
+   FROM (SELECT DISTINCT l.from_id FROM link l WHERE l.org_id = $1 AND l.to_id = $6 AND l.from_id > $3 AND ($7::bytea IS NULL OR l.token = $7)) k
+   JOIN record r ON r.org_id = $1 AND r.id = k.from_id
+   WHERE r.collection_id = $2 AND ($8::uuid IS NULL OR r.owner_id = $8) AND (EXISTS (SELECT FROM record t WHERE t.org_id = $1 AND t.id = $6)
+    OR EXISTS (SELECT FROM file t WHERE t.org_id = $1 AND t.id = $6 AND t.state = 'stored'))
+   ORDER BY r.id LIMIT $4) p) s
+ WHERE s.before < $5 ORDER BY s.id`), tx.Org().UUID(), c.ID.UUID(), after, n+1, maxPageBytes, narrow.to, narrow.relation, narrow.mine)
+	case narrow.mine != nil:
+		return tx.Query(ctx, tenant.Lit(`SELECT s.id, s.version, s.leaf, s.body, s.owner_id, s.visibility, s.created_at, s.created_by, s.updated_at, s.updated_by, s.found
+ FROM (SELECT p.id, p.version, p.leaf, p.body, p.owner_id, p.visibility, p.created_at, p.created_by, p.updated_at, p.updated_by,
+   count(*) OVER () AS found, sum(octet_length(p.body)) OVER (ORDER BY p.id) - octet_length(p.body) AS before
+  FROM (SELECT id, version, leaf, body, owner_id, visibility::text, created_at, created_by, updated_at, updated_by
+   FROM record WHERE org_id = $1 AND collection_id = $2 AND id > $3 AND owner_id = $6 ORDER BY id LIMIT $4) p) s
+ WHERE s.before < $5 ORDER BY s.id`), tx.Org().UUID(), c.ID.UUID(), after, n+1, maxPageBytes, narrow.mine)
+	}
+	return tx.Query(ctx, tenant.Lit(`SELECT s.id, s.version, s.leaf, s.body, s.owner_id, s.visibility, s.created_at, s.created_by, s.updated_at, s.updated_by, s.found
+ FROM (SELECT p.id, p.version, p.leaf, p.body, p.owner_id, p.visibility, p.created_at, p.created_by, p.updated_at, p.updated_by,
+   count(*) OVER () AS found, sum(octet_length(p.body)) OVER (ORDER BY p.id) - octet_length(p.body) AS before
+  FROM (SELECT id, version, leaf, body, owner_id, visibility::text, created_at, created_by, updated_at, updated_by
+   FROM record WHERE org_id = $1 AND collection_id = $2 AND id > $3 ORDER BY id LIMIT $4) p) s
+ WHERE s.before < $5 ORDER BY s.id`), tx.Org().UUID(), c.ID.UUID(), after, n+1, maxPageBytes)
+}
+
 // lock reads and locks a record that is about to change. It also returns the
-// version that its collection has now.
+// version that its collection has now, and keeps until the end.
 func (s *Records) lock(ctx context.Context, tx *tenant.Tx, c collection, rec id.Record) (r row, declared int64, err error) {
 	err = tx.QueryRow(ctx, tenant.Lit(`SELECT r.id, r.version, r.leaf, r.body, r.owner_id, r.visibility::text, r.created_at, r.created_by, r.updated_at, r.updated_by, c.version
  FROM record r JOIN collection c ON c.org_id = r.org_id AND c.id = r.collection_id
- WHERE r.org_id = $1 AND r.id = $2 AND r.collection_id = $3 FOR UPDATE OF r`), tx.Org().UUID(), rec.UUID(), c.ID.UUID()).Scan(append(r.dest(), &declared)...)
+ WHERE r.org_id = $1 AND r.id = $2 AND r.collection_id = $3 FOR UPDATE OF r FOR KEY SHARE OF c`), tx.Org().UUID(), rec.UUID(), c.ID.UUID()).Scan(append(r.dest(), &declared)...)
 	if errors.Is(err, tenant.ErrNoRows) {
 		return r, 0, errNoRecord
 	}
@@ -448,20 +536,17 @@ func (s *Records) update(ctx context.Context, tx *tenant.Tx, in updateIn) (featu
 	if err := stale(old.version, in.Match.Version()); err != nil {
 		return feature.Item[Record]{}, err
 	}
-	sight := old.visibility
-	if in.Body.Visibility != "" && visibility(in.Body.Visibility) != sight {
-		if old.owner == nil || *old.owner != tx.Actor().Person().UUID() {
-			return feature.Item[Record]{}, fault.New(fault.Denied, "only its owner changes who sees a record")
-		}
-		sight = visibility(in.Body.Visibility)
-	}
 	next := old
-	next.version, next.updated, next.updatedBy, next.visibility = old.version+1, tx.Now(), tx.Actor().Person().UUID(), sight
-	// The leaf is the record's own for life; version and place make the key of
-	// each value another.
-	next.body, err = tx.Seal(ctx, tableRecord, old.id, uint64(next.version), seal.Section{Name: sectionContent, Leaf: keytree.Leaf(old.leaf), Plain: seal.NewSecret(content)})
+	next.version, next.updated, next.updatedBy = old.version+1, tx.Now(), tx.Actor().Person().UUID()
+	if in.Body.Visibility != "" && feature.Sight(in.Body.Visibility) != old.visibility {
+		if !old.isOwner(tx) {
+			return feature.Item[Record]{}, errNotOwner
+		}
+		next.visibility = feature.Sight(in.Body.Visibility)
+	}
+	next.body, err = s.reseal(ctx, tx, c, old, next.version, content)
 	if err != nil {
-		return feature.Item[Record]{}, err
+		return feature.Item[Record]{}, sealing(err)
 	}
 	n, err := tx.Exec(ctx, tenant.Lit(`WITH kept AS (
   INSERT INTO record_version (org_id, record_id, version, action, body, owner_id, visibility, at, by)
@@ -471,12 +556,25 @@ func (s *Records) update(ctx context.Context, tx *tenant.Tx, in updateIn) (featu
 		tx.Org().UUID(), old.id, old.version, actionOf(old.version), old.body, old.owner, old.visibility, old.updated, old.updatedBy,
 		next.version, next.body, next.visibility, next.updated, next.updatedBy, c.ID.UUID(), c.Version)
 	if err == nil && n == 0 {
-		err = fault.New(fault.Conflict, "the collection has changed meanwhile; repeat the request")
+		err = errChanged
 	}
 	if err != nil {
 		return feature.Item[Record]{}, err
 	}
-	r := next.record(c.Kind, content)
+	if next.visibility != old.visibility {
+		if err := sightChanged(ctx, tx, in.ID, next.visibility); err != nil {
+			return feature.Item[Record]{}, err
+		}
+	}
+	var missing []string
+	if !simple(next.body) {
+		o, err := openParts(ctx, tx, next.id, next.version, next.body)
+		if err != nil {
+			return feature.Item[Record]{}, err
+		}
+		missing = o.missing
+	}
+	r := next.record(c, content, missing)
 	return feature.Item[Record]{ETag: feature.VersionTag(r.Version), Body: r}, nil
 }
 
@@ -509,49 +607,13 @@ func (s *Records) delete(ctx context.Context, tx *tenant.Tx, in deleteIn) (featu
   RETURNING org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by
 ) INSERT INTO trash (org_id, id, kind, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by, deleted_at, deleted_by, purge_after)
   SELECT org_id, id, 'record', collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by, $3, $4, $5 FROM gone`),
-		tx.Org().UUID(), in.ID.UUID(), tx.Now(), tx.Actor().Person().UUID(), tx.Now().Add(undo))
+		tx.Org().UUID(), in.ID.UUID(), tx.Now(), tx.Actor().Person().UUID(), tx.Now().Add(feature.Undo))
 	return feature.NoContent{}, err
 }
 
 func mine(tx *tenant.Tx, createdBy uuid.UUID, owner *uuid.UUID) bool {
 	me := tx.Actor().Person().UUID()
 	return createdBy == me || owner != nil && *owner == me
-}
-
-func (s *Records) restore(ctx context.Context, tx *tenant.Tx, in getIn) (feature.Item[Record], error) {
-	tx.Touch(in.ID)
-	c, err := s.collection(ctx, tx, in.Kind)
-	if err != nil {
-		return feature.Item[Record]{}, err
-	}
-	var r row
-	err = tx.QueryRow(ctx, tenant.Lit(`SELECT id, version, leaf, body, owner_id, visibility::text, created_at, created_by, updated_at, updated_by
- FROM trash WHERE org_id = $1 AND id = $2 AND collection_id = $3 AND kind = 'record' AND purge_after > $4 FOR UPDATE`),
-		tx.Org().UUID(), in.ID.UUID(), c.ID.UUID(), tx.Now()).Scan(r.dest()...)
-	if errors.Is(err, tenant.ErrNoRows) {
-		return feature.Item[Record]{}, fault.New(fault.NotFound, "no such record in the trash")
-	}
-	if err != nil {
-		return feature.Item[Record]{}, err
-	}
-	if !mine(tx, r.createdBy, r.owner) && !tx.May(policy.RecordDeleteAny) {
-		return feature.Item[Record]{}, fault.New(fault.Denied, "your role restores only what is your own")
-	}
-	if _, err := tx.Exec(ctx, tenant.Lit(`WITH back AS (
-  DELETE FROM trash WHERE org_id = $1 AND id = $2
-  RETURNING org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by
-) INSERT INTO record (org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by)
-  SELECT org_id, id, collection_id, version, leaf, body, owner_id, visibility, created_at, created_by, updated_at, updated_by FROM back`),
-		tx.Org().UUID(), in.ID.UUID()); err != nil {
-		return feature.Item[Record]{}, err
-	}
-	// An OrgAdmin restores without seeing: only who may read gets the content.
-	if !tx.May(policy.RecordRead) {
-		return feature.Item[Record]{ETag: feature.VersionTag(uint64(r.version)), Body: Record{ID: in.ID, Collection: c.Kind, Version: uint64(r.version),
-			Content: feature.Object("{}"), Visibility: spelled(r.visibility)}}, nil
-	}
-	out, err := r.open(ctx, tx, c.Kind)
-	return feature.Item[Record]{ETag: feature.VersionTag(out.Version), Body: out}, err
 }
 
 // history lists the versions of a living record, newest first.
@@ -590,11 +652,11 @@ func (s *Records) history(ctx context.Context, tx *tenant.Tx, in historyIn) (fea
 		if err := rows.Scan(&version, &body, &at, &by); err != nil {
 			return feature.List[Version]{}, err
 		}
-		content, err := openContent(ctx, tx, in.ID.UUID(), version, body)
+		o, err := openParts(ctx, tx, in.ID.UUID(), version, body)
 		if err != nil {
 			return feature.List[Version]{}, err
 		}
-		items = append(items, Version{uint64(version), actionOf(version), at.UTC(), id.PersonOf(by), content})
+		items = append(items, Version{uint64(version), actionOf(version), at.UTC(), id.PersonOf(by), o.text, o.missing})
 	}
 	if err := rows.Err(); err != nil {
 		return feature.List[Version]{}, err

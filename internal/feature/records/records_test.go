@@ -639,6 +639,12 @@ func (l *lab) try(who *as, op string, rec id.Record) (err error) {
 		_, err = call[feature.Created[records.Collection]](who, op, in)
 	case "get-collection":
 		_, err = call[feature.Item[records.Collection]](who, op, records.GetCollectionIn{KindPath: at(anything)})
+	case "update-collection":
+		_, err = who.redeclare(anything, 99, records.CollectionBody{})
+	case "list-kits":
+		_, err = call[feature.List[records.Kit]](who, op, records.ListKitsIn{})
+	case "install-kit":
+		_, err = who.install("memory")
 	case "create-record":
 		_, err = who.create(anything, `{}`, "")
 	case "create-records":
@@ -655,6 +661,12 @@ func (l *lab) try(who *as, op string, rec id.Record) (err error) {
 		_, err = who.restore(rec)
 	case "record-history":
 		_, err = who.history(rec, 1, "")
+	case "get-sharing":
+		_, err = who.sharing(id.NewRecord())
+	case "set-sharing":
+		_, err = who.share(id.NewRecord(), "private")
+	case "list-trash":
+		_, err = who.trash("", 1, "")
 	case "list-links":
 		_, err = who.links(rec, 1, "")
 	case "create-link":

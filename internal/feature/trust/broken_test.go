@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -168,14 +169,73 @@ var sabotages = []sabotage{
 	{name: "the capability is not checked", clause: "ISO-2/arbitrary_sql", want: "got through",
 		sql: "ALTER FUNCTION sr.org() RENAME TO org_checked; CREATE FUNCTION sr.org() RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER AS $$ SELECT nullif(left(current_setting('sr.cap', true), 32), '')::uuid $$; GRANT EXECUTE ON FUNCTION sr.org() TO PUBLIC; " +
 			"ALTER POLICY isolation ON pool.record USING (org_id = (SELECT sr.org()))",
-		mend: "ALTER POLICY isolation ON pool.record USING (org_id = (SELECT sr.org_checked()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()))); DROP FUNCTION sr.org(); ALTER FUNCTION sr.org_checked() RENAME TO org"},
+		mend: "ALTER POLICY isolation ON pool.record USING (org_id = (SELECT sr.org_checked()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR pool.was_given(org_id, id, owner_id))); DROP FUNCTION sr.org(); ALTER FUNCTION sr.org_checked() RENAME TO org"},
 
 	{name: "the policy forgets whose a private row is", clause: "ISO-2/private_rows", want: "another member's private record", still: "ISO-2/arbitrary_sql",
 		sql:  "ALTER POLICY isolation ON pool.record USING (org_id = (SELECT sr.org()))",
-		mend: "ALTER POLICY isolation ON pool.record USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr())))"},
+		mend: "ALTER POLICY isolation ON pool.record USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR pool.was_given(org_id, id, owner_id)))"},
 	{name: "only the history forgets it", clause: "ISO-2/private_rows", want: "reaches another member's private rows",
 		sql:  "ALTER POLICY isolation ON {schema}.record_version USING (org_id = (SELECT sr.org()))",
-		mend: "ALTER POLICY isolation ON {schema}.record_version USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr())))"},
+		mend: "ALTER POLICY isolation ON {schema}.record_version USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR {schema}.was_given(org_id, record_id, owner_id)))"},
+
+	{name: "the policy of the trash forgets whose it is", clause: "DATA-5/private", want: "another member's private record", still: "DATA-5/sections",
+		sql:  "ALTER POLICY isolation ON pool.trash USING (org_id = (SELECT sr.org()))",
+		mend: "ALTER POLICY isolation ON pool.trash USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR pool.was_given(org_id, id, owner_id)))"},
+	{name: "a private collection's records are everybody's", clause: "DATA-5/private", want: "is not private",
+		sql: trigger("{schema}.record", "INSERT", "NEW.visibility := 'o'; RETURN NEW;"), mend: untrigger},
+	{name: "everything was given to everybody", clause: "DATA-5/shared", want: "another member's private record", still: "ISO-2/policies",
+		sql:  "ALTER FUNCTION pool.was_given(uuid, uuid, uuid) RENAME TO was_given_checked; CREATE FUNCTION pool.was_given(uuid, uuid, uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'; GRANT EXECUTE ON FUNCTION pool.was_given(uuid, uuid, uuid) TO w_pool; ALTER POLICY isolation ON pool.record USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR pool.was_given(org_id, id, owner_id)))",
+		mend: "DROP FUNCTION pool.was_given(uuid, uuid, uuid) CASCADE; ALTER FUNCTION pool.was_given_checked(uuid, uuid, uuid) RENAME TO was_given; CREATE POLICY isolation ON pool.record TO sr_tenant USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR pool.was_given(org_id, id, owner_id)))"},
+	{name: "what was given cannot be taken back", clause: "DATA-5/shared", want: "no more shared",
+		sql: trigger("{schema}.record_grant", "DELETE", "RETURN NULL;"), mend: untrigger + "; DELETE FROM {schema}.record_grant"},
+	{name: "nobody is given anything", clause: "DATA-5/shared", want: "answers 404, not 200", still: "DATA-5/private",
+		sql: trigger("{schema}.record_grant", "INSERT", "RETURN NULL;"), mend: untrigger},
+	{name: "a person's leaf is not the one that her record names", clause: "DATA-5/sections", want: "opens without her key", still: "DATA-5/private",
+		sql: trigger("pool.record_subject", "INSERT", "NEW.leaf := NEW.leaf + 1; RETURN NEW;"), mend: untrigger},
+	{name: "nobody knows which records hold a person", clause: "DATA-5/sections", want: "no leaf is known",
+		sql: trigger("{schema}.record_subject", "INSERT", "RETURN NULL;"), mend: untrigger},
+
+	{name: "links are made and forgotten", clause: "DATA-2/recipes", want: "lead nowhere", still: "ENC-2/keys",
+		sql: trigger("{schema}.link", "INSERT", "RETURN NULL;"), mend: untrigger},
+	{name: "a recipe is its author's alone", clause: "DATA-2/recipes", want: "answers 404, not 200",
+		sql: trigger("{schema}.record", "INSERT", "NEW.visibility := 'p'; RETURN NEW;"), mend: untrigger},
+	{name: "a tool's settings are rounded", clause: "DATA-2/parameters", want: "did not come back as it was sent", still: "DATA-2/series",
+		change: onAnswer(func(_ *world, r *http.Request, _ *http.Response, body []byte) []byte {
+			return bytes.ReplaceAll(body, []byte("1.50e-10"), []byte("1.5e-10"))
+		})},
+	{name: "the values of a series are rounded", clause: "DATA-2/series", want: "did not come back as it was sent", still: "DATA-2/parameters",
+		change: onAnswer(func(_ *world, r *http.Request, _ *http.Response, body []byte) []byte {
+			return bytes.ReplaceAll(body, []byte("4.680,0]"), []byte("4.68,0]"))
+		})},
+	{name: "a record loses its title", clause: "DATA-4/metadata", want: "does not have its title",
+		change: onAnswer(func(_ *world, r *http.Request, _ *http.Response, body []byte) []byte {
+			return bytes.Replace(body, []byte(`"title":"Scratch `), []byte(`"title":"`), 1)
+		})},
+	{name: "a result's links lead to itself", clause: "DATA-7/results", want: "lead nowhere", still: "DATA-2/series",
+		sql: trigger("pool.link", "INSERT", "NEW.to_id := NEW.from_id; RETURN NEW;"), mend: untrigger},
+	{name: "the chain of a result is cut", clause: "DATA-7/provenance", want: "lead nowhere", still: "DATA-4/metadata",
+		sql: trigger("pool.link", "INSERT", "RETURN NULL;"), mend: untrigger},
+	{name: "nobody knows of private records", clause: "DATA-8/evolution", want: "a private record of another member", still: "DATA-8/storage",
+		sql:  "ALTER POLICY examination ON pool.record USING (org_id = (SELECT sr.org()) AND visibility = 'o')",
+		mend: "ALTER POLICY examination ON pool.record USING (org_id = (SELECT sr.org()))"},
+	{name: "the trash is not looked at", clause: "DATA-8/evolution", want: "in the trash", still: "ENC-2/keys",
+		sql: trigger("{schema}.trash", "INSERT", "NEW.collection_id := NEW.id; RETURN NEW;"), mend: untrigger + "; DELETE FROM {schema}.trash"},
+	{name: "an organization of the pool is not known as one", clause: "ISO-1/measurements", want: "is not refused measurement kinds", still: "DATA-8/storage",
+		change: func(_ *testing.T, _ *world, env *feature.Env) {
+			// To the door it is what it is not, as if its placement were another.
+			env.Canaries = slices.Clone(env.Canaries)
+			for i, c := range env.Strange {
+				if c.Placement == platform.PlacementSchema {
+					c.Placement = platform.PlacementPooled
+					env.Strange = slices.Clone(env.Strange)
+					env.Strange[i] = c
+				}
+			}
+		}},
+	{name: "the refusal says something else", clause: "ISO-1/measurements", want: "is not refused measurement kinds",
+		change: onAnswer(func(_ *world, r *http.Request, a *http.Response, body []byte) []byte {
+			return bytes.ReplaceAll(body, []byte("pooled_measurements"), []byte("conflict"))
+		})},
 
 	{name: "a table has lost its foreign key", clause: "ISO-3/foreign_keys", want: "pool.link is not bound", still: "ISO-2/policies",
 		sql: "ALTER TABLE pool.link DROP CONSTRAINT link_org_id_fkey", mend: "ALTER TABLE pool.link ADD CONSTRAINT link_org_id_fkey FOREIGN KEY (org_id) REFERENCES pool.org (id)"},
@@ -258,6 +318,15 @@ var sabotages = []sabotage{
 			}
 			return body
 		})},
+	{name: "the console's archives are of something else", clause: "EXP-2/console", want: "archive", still: "EXP-2/api",
+		change: onAnswer(func(_ *world, r *http.Request, a *http.Response, body []byte) []byte {
+			if strings.HasPrefix(r.URL.Path, "/o/") && strings.HasSuffix(r.URL.Path, "/content") {
+				body[30+int(body[26])+int(body[28])+10] ^= 1 // as above
+			}
+			return body
+		})},
+	{name: "no export is ever made", clause: "EXP-2/console", want: "archives that were asked for", still: "EXP-2/api",
+		sql: trigger("jobs.river_job", "INSERT", "IF NEW.args->>'job' = 'export.build' THEN RETURN NULL; END IF; RETURN NEW;"), mend: untrigger},
 	{name: "the stored hash is gone", clause: "IAM-1/password", want: "signing in with address and password answers 401",
 		sql:  "CREATE TABLE public.gone AS SELECT password FROM platform.person WHERE id = {person}; UPDATE platform.person SET password = NULL WHERE id = {person}",
 		mend: "UPDATE platform.person SET password = (SELECT password FROM public.gone)::sr.sealed WHERE id = {person}; DROP TABLE public.gone"},
@@ -272,6 +341,68 @@ var sabotages = []sabotage{
 		sql: trigger("platform.membership", "UPDATE", "NEW.roles := OLD.roles; RETURN NEW;"), mend: untrigger, still: "IAM-7/keys"},
 	{name: "a key's scope is not what was asked for", clause: "IAM-7/keys", want: "beyond its scope",
 		sql: trigger("platform.api_key", "INSERT", "NEW.scopes := NEW.scopes || '{record.list}'; RETURN NEW;"), mend: untrigger, still: "IAM-1/password"},
+
+	{name: "the page says more than the proofs", clause: "CMP-1/page", want: "in another state than the signed document", still: "CMP-1/signed",
+		change: onAnswer(func(_ *world, r *http.Request, _ *http.Response, body []byte) []byte {
+			if r.URL.Path == "/trust" {
+				return bytes.Replace(body, []byte(`class="promise is-not_yet"`), []byte(`class="promise is-kept"`), 1)
+			}
+			return body
+		})},
+	{name: "a kept promise has no proof", clause: "CMP-1/page", want: "as kept, and no stored proof shows it",
+		mend: "INSERT INTO platform.proof SELECT * FROM public.gone; DROP TABLE public.gone",
+		change: func(t *testing.T, w *world, env *feature.Env) {
+			if _, err := w.s.App.Proofs.Prove(t.Context(), []string{"API-3"}); err != nil {
+				t.Fatal(err)
+			}
+			// The page is read, and the rows are gone when the check reads them.
+			onRequest(func(t *testing.T, w *world, r *http.Request, _ []byte) {
+				if r.URL.Path == "/trust/key" {
+					w.run(t, "CREATE TABLE public.gone AS SELECT * FROM platform.proof; DELETE FROM platform.proof")
+				}
+			})(t, w, env)
+		}},
+	{name: "the page sets a cookie", clause: "CMP-1/page", want: "sets a cookie",
+		change: onAnswer(func(_ *world, r *http.Request, a *http.Response, body []byte) []byte {
+			if r.URL.Path == "/trust" {
+				a.Header.Set("Set-Cookie", "visitor=1")
+			}
+			return body
+		})},
+	{name: "the document is changed on its way", clause: "CMP-1/signed", want: "the signed document:", still: "INC-4/security_txt",
+		change: onAnswer(func(_ *world, r *http.Request, _ *http.Response, body []byte) []byte {
+			if r.URL.Path == "/trust.json" {
+				body[len(body)/2] ^= 1
+			}
+			return body
+		})},
+	{name: "the key that is handed out is another", clause: "CMP-1/signed", want: "signed by another key",
+		change: onAnswer(func(_ *world, r *http.Request, _ *http.Response, body []byte) []byte {
+			if r.URL.Path == "/trust/key" {
+				return []byte(`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`) // RFC 8037, appendix A.2
+			}
+			return body
+		})},
+	{name: "security.txt has expired", clause: "INC-4/security_txt", want: "has expired", still: "INC-4/intake",
+		change: onAnswer(func(_ *world, r *http.Request, _ *http.Response, body []byte) []byte {
+			return bytes.Replace(body, []byte("Expires: 20"), []byte("Expires: 19"), 1)
+		})},
+	{name: "security.txt names nobody", clause: "INC-4/security_txt", want: "names no contact",
+		change: onAnswer(func(_ *world, r *http.Request, _ *http.Response, body []byte) []byte {
+			return bytes.ReplaceAll(body, []byte("Contact: "), []byte("Somebody: "))
+		})},
+	{name: "a report is stored in the clear beside its seal", clause: "INC-4/intake", want: "stands in the clear in its row", still: "INC-4/security_txt",
+		sql: "ALTER TABLE platform.report ADD COLUMN title text", mend: "ALTER TABLE platform.report DROP COLUMN title",
+		change: onRequest(func(t *testing.T, w *world, r *http.Request, body []byte) {
+			if r.URL.Path == "/v1/reports" && r.Method == http.MethodPost {
+				w.run(t, "UPDATE platform.report SET title = '"+string(body)+"'")
+			}
+		})},
+	{name: "a report is taken and lost", clause: "INC-4/intake", want: "no such report", sql: trigger("platform.report", "INSERT", "RETURN NULL;"), mend: untrigger},
+	{name: "an edit of a plan does nothing", clause: "PLAN-1/data", want: "has no effect", still: "CMP-1/signed",
+		sql: trigger("platform.plan", "UPDATE", "NEW.spec := OLD.spec; RETURN NEW;"), mend: untrigger},
+	{name: "an organization may be on any plan", clause: "PLAN-1/data", want: "on a plan that there is not",
+		sql: "ALTER TABLE platform.org DROP CONSTRAINT org_plan_fkey", mend: "ALTER TABLE platform.org ADD CONSTRAINT org_plan_fkey FOREIGN KEY (plan) REFERENCES platform.plan (id)"},
 }
 
 func TestEachCheckTurnsRedWhenItsMechanismBreaksAndBackWhenItIsMended(t *testing.T) {

@@ -1,9 +1,12 @@
 package trust_test
 
 import (
+	"context"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -93,13 +96,17 @@ func (w *world) prove(t *testing.T, change func(*feature.Env), ids ...string) []
 // or comes onto it, is a decision.
 var kept = []string{
 	"OWN-2/purpose", "OWN-3/interfaces",
-	"DATA-8/storage",
+	"DATA-5/private", "DATA-5/shared", "DATA-5/sections",
+	"DATA-2/recipes", "DATA-2/parameters", "DATA-2/series", "DATA-4/metadata", "DATA-7/results", "DATA-7/provenance",
+	"DATA-8/storage", "DATA-8/evolution",
 	"ENC-1/records", "ENC-1/files", "ENC-1/names", "ENC-1/audit", "ENC-1/clear_columns", "ENC-2/keys", "ENC-4/api", "ENC-4/database", "ENC-5/credentials",
-	"ISO-1/schema", "ISO-2/policies", "ISO-2/arbitrary_sql", "ISO-2/private_rows", "ISO-3/foreign_keys", "ISO-4/prefix", "ISO-4/key", "ISO-6/caches", "ISO-7/api", "ISO-8/log",
+	"ISO-1/schema", "ISO-1/measurements", "ISO-2/policies", "ISO-2/arbitrary_sql", "ISO-2/private_rows", "ISO-3/foreign_keys", "ISO-4/prefix", "ISO-4/key", "ISO-6/caches", "ISO-7/api", "ISO-8/log",
 	"IAM-1/password", "IAM-6/roles", "IAM-7/keys",
 	"AUD-1/append_only", "AUD-2/requests", "AUD-2/sign_in", "AUD-2/files", "AUD-2/exports", "AUD-3/trail",
 	"API-2/schema", "API-3/https", "API-4/openapi",
 	"EXP-2/api",
+	"EXP-2/console",
+	"CMP-1/page", "CMP-1/signed", "INC-4/security_txt", "INC-4/intake", "PLAN-1/data",
 }
 
 func TestWhatIsBuiltIsKeptOnARunningServerAndTheRestIsNotYet(t *testing.T) {
@@ -139,11 +146,77 @@ func TestWhatIsBuiltIsKeptOnARunningServerAndTheRestIsNotYet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, table := range []string{"record", "record_version", "trash", "link", "file", "file_version", "idempotency"} {
+		for _, table := range []string{"record", "record_version", "trash", "link", "file", "file_version", "idempotency", "record_grant", "record_subject"} {
 			var n int
 			if err := root.QueryRow(t.Context(), "SELECT count(*) FROM "+at.Schema+"."+table+" WHERE org_id = $1", c.Org.UUID()).Scan(&n); err != nil || n != 0 {
 				t.Errorf("the checks left %d rows in %s of placement %s: %v", n, table, c.Placement, err)
 			}
 		}
 	}
+}
+
+// A failing check turns the page red, on the running server, and back.
+func TestAFailingCheckTurnsTheTrustPageRed(t *testing.T) {
+	w := start(t)
+	page := func() string {
+		t.Helper()
+		a, err := w.env.Want(t.Context(), "", http.MethodGet, "/trust", nil, http.StatusOK, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(a.Body)
+	}
+	prove := func() {
+		t.Helper()
+		proofs, err := w.s.App.Proofs.Prove(t.Context(), []string{"ISO-2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("ISO-2 is %s: %+v", proofs[0].State, proofs[0].Clauses)
+	}
+	if p := page(); !strings.Contains(p, `<li class="promise is-stale" id="iso-2">`) {
+		t.Error("before its first proof ISO-2 is shown as something else than too old")
+	}
+	prove()
+	if p := page(); !strings.Contains(p, `<li class="promise is-kept" id="iso-2">`) {
+		t.Error("ISO-2 is not shown as kept")
+	}
+	w.run(t, "ALTER TABLE pool.link NO FORCE ROW LEVEL SECURITY")
+	prove()
+	w.run(t, "ALTER TABLE pool.link FORCE ROW LEVEL SECURITY")
+	if p := page(); !strings.Contains(p, `<li class="promise is-broken" id="iso-2">`) || strings.Contains(p, "pool.link has no forced") {
+		t.Error("ISO-2 is not shown as broken, or with what the error says")
+	}
+	prove()
+	if p := page(); !strings.Contains(p, `<li class="promise is-kept" id="iso-2">`) {
+		t.Error("mended, ISO-2 is not shown as kept")
+	}
+}
+
+func TestChecksRunByThemselvesOnceTheServerIsReached(t *testing.T) {
+	s := live.Start(t)
+	ctx, stop := context.WithCancel(t.Context())
+	s.App.ProveOnSchedule(ctx)
+	first := func() (at time.Time) {
+		o, err := s.App.Proofs.Overview(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range o.Groups {
+			for _, p := range g.Promises {
+				for _, c := range p.Clauses {
+					if c.Source == trust.BySchedule && c.Standing == trust.StandsKept {
+						return c.CheckedAt
+					}
+				}
+			}
+		}
+		return at
+	}
+	for until := time.Now().Add(time.Minute); first().IsZero(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("within a minute no check ran by itself")
+		}
+	}
+	stop()
 }

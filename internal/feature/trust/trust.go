@@ -46,6 +46,7 @@ type Clause struct {
 	State     State  `json:"state"`
 	Evidence  string `json:"evidence"`
 	CheckedAt string `json:"checked_at"`
+	at        time.Time
 }
 
 // checkTime bounds one check.
@@ -55,13 +56,14 @@ const checkTime = 10 * time.Second
 type Prover struct {
 	checks map[string]map[string]feature.Clause
 	env    func(context.Context) (feature.Env, error)
+	now    func() time.Time
 	mu     sync.Mutex // one run at a time: checks share the canary organizations
 }
 
 // New collects the checks that features offer. A check for a clause that the
 // catalog does not name is a mistake in the source and refused.
 func New(features []feature.Feature, env func(context.Context) (feature.Env, error)) (*Prover, error) {
-	p := &Prover{checks: map[string]map[string]feature.Clause{}, env: env}
+	p := &Prover{checks: map[string]map[string]feature.Clause{}, env: env, now: time.Now}
 	for _, f := range features {
 		for _, pr := range f.Promises {
 			at := slices.IndexFunc(catalog, func(c promise) bool { return c.id == pr.ID })
@@ -159,7 +161,8 @@ func stateOf(clauses []Clause) State {
 }
 
 func (p *Prover) check(ctx context.Context, id, name string, env feature.Env, noEnv error) Clause {
-	out := Clause{Name: name, CheckedAt: time.Now().UTC().Format(time.RFC3339)}
+	now := p.now().UTC().Truncate(time.Microsecond)
+	out := Clause{Name: name, CheckedAt: now.Format(time.RFC3339), at: now}
 	c, ok := p.checks[id][name]
 	if !ok {
 		out.State, out.Evidence = NotYet, "not built"
