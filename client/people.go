@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 	"net/http"
+	"time"
 )
 
 // SignIn exchanges an email address and a password for a session. Its token is
@@ -74,6 +75,28 @@ func (c *Client) CreateOrganization(ctx context.Context, n NewOrganization) (Org
 	}
 	var out Organization
 	_, err := c.call(ctx, call{method: http.MethodPost, path: []string{"v1", "orgs"}, in: in, out: &out})
+	return out, err
+}
+
+// RenameOrganization gives an organization another name.
+func (c *Client) RenameOrganization(ctx context.Context, org, name string) (Organization, error) {
+	var out Organization
+	_, err := c.call(ctx, call{method: http.MethodPut, path: []string{"v1", "orgs", org}, in: map[string]string{"name": name}, out: &out})
+	return out, err
+}
+
+// People returns the names of an organization's people, for everybody who works
+// with its data: of each Person the ID and the Name are set.
+func (c *Client) People(ctx context.Context, org string) iter.Seq2[Person, error] {
+	return Items(ctx, List{Limit: 200}, func(ctx context.Context, l List) (Page[Person], error) {
+		return page[Person](ctx, c, l, "v1", "orgs", org, "people")
+	})
+}
+
+// RoleTable returns who may do what, in words. It is public.
+func (c *Client) RoleTable(ctx context.Context) (RoleTable, error) {
+	var out RoleTable
+	_, err := c.call(ctx, call{method: http.MethodGet, path: []string{"v1", "roles"}, out: &out, repeat: always})
 	return out, err
 }
 
@@ -157,6 +180,20 @@ func (c *Client) RevokeKey(ctx context.Context, org, key string) error {
 // ListAudit returns a page of an organization's audit log.
 func (c *Client) ListAudit(ctx context.Context, org string, l List) (Page[Event], error) {
 	return page[Event](ctx, c, l, "v1", "orgs", org, "audit")
+}
+
+// ListAuditBetween returns a page of the events of a time; a zero time is no
+// bound. A page may be empty and still have a next one.
+func (c *Client) ListAuditBetween(ctx context.Context, org string, since, until time.Time, l List) (Page[Event], error) {
+	q := l.query()
+	for name, t := range map[string]time.Time{"since": since, "until": until} {
+		if !t.IsZero() {
+			q.Set(name, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	var out Page[Event]
+	_, err := c.call(ctx, call{method: http.MethodGet, path: inOrg(org, "audit"), query: q, out: &out, repeat: always})
+	return out, err
 }
 
 // Audit returns all of it.

@@ -39,6 +39,27 @@ func (c *Client) CreateCollection(ctx context.Context, org string, n NewCollecti
 	return out, err
 }
 
+// UpdateCollection changes a collection's declaration as a whole. A schema
+// that stored records do not fit is a *Problem of status 409 that names them.
+func (c *Client) UpdateCollection(ctx context.Context, org string, n NewCollection, version int64) (Collection, error) {
+	var out Collection
+	_, err := c.call(ctx, call{method: http.MethodPut, path: inOrg(org, "collections", n.Kind), header: ifMatch(version), in: n, out: &out})
+	return out, err
+}
+
+// Kits returns the kits of the product, and what an organization has of them.
+func (c *Client) Kits(ctx context.Context, org string) ([]Kit, error) {
+	p, err := page[Kit](ctx, c, List{}, inOrg(org, "kits")...)
+	return p.Items, err
+}
+
+// InstallKit starts the collections of a kit that are not there yet.
+func (c *Client) InstallKit(ctx context.Context, org, kit string) (Kit, error) {
+	var out Kit
+	_, err := c.call(ctx, call{method: http.MethodPost, path: inOrg(org, "kits", kit), verb: ":install", out: &out, repeat: always})
+	return out, err
+}
+
 // ListRecords returns a page of a collection's records.
 func (c *Client) ListRecords(ctx context.Context, org, kind string, l List) (Page[Record], error) {
 	return page[Record](ctx, c, l, inOrg(org, "collections", kind, "records")...)

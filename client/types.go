@@ -46,8 +46,10 @@ type Organization struct {
 	Plan      string    `json:"plan,omitempty"`
 	State     string    `json:"state,omitempty"`
 	CreatedAt time.Time `json:"created_at,omitzero"`
-	Roles     []Role    `json:"roles"` // the caller's own
-	Owner     bool      `json:"owner"` // whether the caller is an owner
+	// ExpiresAt is when nobody enters a throw-away organization any more.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Roles     []Role     `json:"roles"` // the caller's own
+	Owner     bool       `json:"owner"` // whether the caller is an owner
 }
 
 // SignedIn says who a session belongs to and where it leads.
@@ -55,6 +57,7 @@ type SignedIn struct {
 	Token         Secret         `json:"token,omitzero"` // only SignIn's answer holds it
 	Session       Session        `json:"session"`
 	Person        Person         `json:"person"`
+	Roles         []Role         `json:"roles"` // on the installation: system_admin, or none
 	Organizations []Organization `json:"organizations"`
 }
 
@@ -99,6 +102,27 @@ type JoinCode struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
+// RoleTable is who may do what, in words.
+type RoleTable struct {
+	Roles []struct {
+		Role  Role   `json:"role"`
+		Words string `json:"words"`
+	} `json:"roles"`
+	Groups []struct {
+		Name    string       `json:"name"`
+		Actions []RoleAction `json:"actions"`
+	} `json:"groups"`
+}
+
+// RoleAction is a line of the table of roles.
+type RoleAction struct {
+	Action    string `json:"action"`
+	Words     string `json:"words"`
+	Roles     []Role `json:"roles"`     // that allow it
+	Everybody bool   `json:"everybody"` // needs no role: it is about the caller alone
+	ForKeys   bool   `json:"for_keys"`  // an API key may carry it as a scope
+}
+
 // Key is an API key, without its secret.
 type Key struct {
 	ID         string     `json:"id"`
@@ -129,20 +153,58 @@ type CreatedKey struct {
 
 // Collection is a kind of record with its JSON Schema (2020-12).
 type Collection struct {
-	ID        string          `json:"id"`
-	Kind      string          `json:"kind"`
-	Title     string          `json:"title"`
-	Schema    json.RawMessage `json:"schema"`
-	Version   int64           `json:"version"`
-	CreatedAt time.Time       `json:"created_at"`
-	CreatedBy string          `json:"created_by"`
+	ID          string              `json:"id"`
+	Kind        string              `json:"kind"`
+	Title       string              `json:"title"`
+	Description string              `json:"description,omitempty"`
+	Schema      json.RawMessage     `json:"schema"`
+	Visibility  string              `json:"visibility,omitempty"` // of a new record that says nothing else
+	Relations   map[string]Relation `json:"relations,omitempty"`  // that its records carry; none: any
+	Kit         string              `json:"kit,omitempty"`
+	KitVersion  int                 `json:"kit_version,omitempty"` // that it follows, or was changed from
+	Changed     bool                `json:"changed,omitempty"`     // by the organization: it follows its kit no more
+	Version     int64               `json:"version"`
+	CreatedAt   time.Time           `json:"created_at"`
+	CreatedBy   string              `json:"created_by"`
+	UpdatedAt   time.Time           `json:"updated_at,omitzero"`
+	UpdatedBy   string              `json:"updated_by,omitempty"`
+}
+
+// Relation is a kind of link that the records of a collection carry.
+type Relation struct {
+	Title string   `json:"title"`
+	To    []string `json:"to"` // collections whose records it leads to; "file" for files
+	Many  bool     `json:"many"`
 }
 
 // NewCollection declares a collection.
 type NewCollection struct {
-	Kind   string          `json:"kind"`
-	Title  string          `json:"title,omitempty"`
-	Schema json.RawMessage `json:"schema,omitempty"` // empty: any object
+	Kind        string              `json:"kind"`
+	Title       string              `json:"title,omitempty"`
+	Description string              `json:"description,omitempty"`
+	Schema      json.RawMessage     `json:"schema,omitempty"`     // empty: any object
+	Visibility  string              `json:"visibility,omitempty"` // of a new record that says nothing else
+	Relations   map[string]Relation `json:"relations,omitempty"`  // that its records carry; none: any
+}
+
+// Kit is a set of collections that ships with the product.
+type Kit struct {
+	Name        string          `json:"kit"`
+	Title       string          `json:"title"`
+	Description string          `json:"description"`
+	Version     int             `json:"version"`
+	Roles       map[Role]string `json:"roles"` // what its trade calls them
+	Installed   bool            `json:"installed"`
+	Collections []KitCollection `json:"collections"`
+}
+
+// KitCollection is a kind of a kit.
+type KitCollection struct {
+	Kind        string `json:"kind"`
+	Title       string `json:"title"`
+	Measurement bool   `json:"measurement"` // a pooled organization cannot have it
+	Installed   bool   `json:"installed"`   // the organization's collection came with the kit
+	Changed     bool   `json:"changed"`     // the organization's collection says something else
 }
 
 // Record is one record. Content keeps the text its author sent: digits of
@@ -150,8 +212,10 @@ type NewCollection struct {
 type Record struct {
 	ID         string          `json:"id"`
 	Kind       string          `json:"collection"`
+	Title      string          `json:"title,omitempty"` // from the field that the schema names; empty: none
 	Version    int64           `json:"version"`
 	Content    json.RawMessage `json:"content"`
+	Missing    []string        `json:"missing,omitempty"` // JSON pointers of fields that were erased
 	Visibility string          `json:"visibility"`
 	Owner      string          `json:"owner"`
 	CreatedAt  time.Time       `json:"created_at"`
@@ -164,6 +228,13 @@ type Record struct {
 type NewRecord struct {
 	Content    json.RawMessage // a JSON object; numbers keep their digits, members their order
 	Visibility string          // empty: as the server has it
+	Links      []NewLink       // made together with a new record, or not at all
+}
+
+// NewLink is a link to make along with its record.
+type NewLink struct {
+	Relation string `json:"relation"`
+	To       string `json:"to"` // a record or a file
 }
 
 // text writes the content byte for byte as it is, which encoding/json would
@@ -181,6 +252,13 @@ func (n NewRecord) text() ([]byte, error) {
 		}
 		b = append(append(b, `,"visibility":`...), v...)
 	}
+	if len(n.Links) > 0 {
+		l, err := encode(n.Links)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, `,"links":`...), l...)
+	}
 	return append(b, '}'), nil
 }
 
@@ -196,18 +274,40 @@ type Change struct {
 	Action  string          `json:"action"`
 	At      time.Time       `json:"at"`
 	By      string          `json:"by"`
-	Content json.RawMessage `json:"content"` // absent where the change left none
+	Content json.RawMessage `json:"content"`           // absent where the change left none
+	Missing []string        `json:"missing,omitempty"` // JSON pointers of fields that were erased
 }
 
 // Link leads from a record to another record or to a file.
 type Link struct {
-	ID        string    `json:"id"`
-	From      string    `json:"from"`
-	To        string    `json:"to"`
-	Relation  string    `json:"relation"`
-	Direction string    `json:"direction"` // out or in, seen from the record that was asked
-	CreatedAt time.Time `json:"created_at"`
-	CreatedBy string    `json:"created_by"`
+	ID        string `json:"id"`
+	From      string `json:"from"`
+	To        string `json:"to"`
+	Relation  string `json:"relation"`
+	Direction string `json:"direction"` // out or in, seen from the record that was asked
+	// Of the other end, where the caller may see it.
+	Title      string    `json:"title,omitempty"`
+	Collection string    `json:"collection,omitempty"` // empty: a file
+	CreatedAt  time.Time `json:"created_at"`
+	CreatedBy  string    `json:"created_by"`
+}
+
+// Sharing says who sees a record.
+type Sharing struct {
+	Visibility string   `json:"visibility"`
+	People     []string `json:"people"` // who see a private record besides its owner
+}
+
+// Trashed is something in the trash.
+type Trashed struct {
+	ID         string    `json:"id"`
+	Kind       string    `json:"kind"`       // record or file
+	Collection string    `json:"collection"` // of a record
+	Title      string    `json:"title"`
+	Owner      string    `json:"owner"`
+	DeletedAt  time.Time `json:"deleted_at"`
+	DeletedBy  string    `json:"deleted_by"`
+	PurgeAfter time.Time `json:"purge_after"`
 }
 
 // File describes a file; its bytes come from DownloadFile.

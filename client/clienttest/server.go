@@ -63,7 +63,9 @@ type Server struct {
 	orgs        []object
 	members     []object
 	keys        []object
+	sandboxes   []object
 	collections []object
+	installed   bool // the kit
 	records     map[string]*record
 	order       []string
 	files       map[string]*file
@@ -381,6 +383,8 @@ func (s *Server) route(r *http.Request, parts []string, body []byte) (answer, er
 	switch parts[1] {
 	case "sessions":
 		return s.session(r, parts, in)
+	case "sandboxes":
+		return s.sandbox(r, parts, in)
 	case "status":
 		return answer{body: object{"state": "ok", "database": object{"connections": 3}}}, nil
 	case "orgs":
@@ -399,6 +403,24 @@ func (s *Server) route(r *http.Request, parts []string, body []byte) (answer, er
 		return s.org(r, parts[3:], in, body)
 	}
 	return answer{}, notFound
+}
+
+func (s *Server) sandbox(r *http.Request, parts []string, in object) (answer, error) {
+	switch {
+	case r.Method == http.MethodGet:
+		return pageOf(r, s.sandboxes)
+	case r.Method == http.MethodPost:
+		o := object{"org": s.id("org_"), "name": in["name"], "state": "active", "created_at": "2099-01-01T00:00:00Z", "expires_at": "2099-01-02T00:00:00Z"}
+		s.sandboxes = append(s.sandboxes, o)
+		return answer{http.StatusCreated, object{"org": o["org"], "name": o["name"], "key": "sr_key_abcdefgh_secret", "roles": []string{"scientist"}, "expires_at": o["expires_at"]}}, nil
+	}
+	for _, o := range s.sandboxes {
+		if o["org"] == parts[2] {
+			o["state"] = "expired"
+			return answer{}, nil
+		}
+	}
+	return answer{}, refuse(http.StatusNotFound)
 }
 
 func (s *Server) session(r *http.Request, parts []string, in object) (answer, error) {
@@ -446,6 +468,8 @@ func (s *Server) org(r *http.Request, parts []string, in object, body []byte) (a
 			"actor": object{"kind": "person", "id": Person}, "action": "record.read", "purpose": "service", "outcome": "done", "targets": []string{"rec_0000000000000000000000000a"}, "salt": "x"}})
 	case "collections":
 		return s.collection(r, parts, in, body)
+	case "kits":
+		return s.kit(r, parts)
 	case "files":
 		return s.file(r, parts, body)
 	}
@@ -510,13 +534,35 @@ func pageOf[T any](r *http.Request, items []T) (answer, error) {
 	return answer{body: o}, nil
 }
 
+// declared takes over what a declaration says.
+func declared(o, in object) object {
+	for _, member := range []string{"title", "description", "schema", "visibility", "relations"} {
+		if v, ok := in[member]; ok {
+			o[member] = v
+		}
+	}
+	return o
+}
+
+func (s *Server) kit(r *http.Request, parts []string) (answer, error) {
+	k := object{"kit": "memory", "title": "Team memory", "version": 1, "installed": s.installed, "collections": []object{{"kind": "person", "title": "People"}}}
+	if len(parts) == 1 {
+		return pageOf(r, []object{k})
+	}
+	if parts[1] != "memory:install" || r.Method != http.MethodPost {
+		return answer{}, refuse(http.StatusNotFound)
+	}
+	s.installed, k["installed"] = true, true
+	return answer{body: k}, nil
+}
+
 func (s *Server) collection(r *http.Request, parts []string, in object, body []byte) (answer, error) {
 	if len(parts) == 1 {
 		if r.Method == http.MethodGet {
 			return pageOf(r, s.collections)
 		}
-		o := object{"id": s.id("col_"), "kind": in["kind"], "title": in["title"], "schema": in["schema"], "version": 1}
-		s.collections = append(s.collections, o)
+		o := object{"id": s.id("col_"), "kind": in["kind"], "version": 1}
+		s.collections = append(s.collections, declared(o, in))
 		return answer{http.StatusCreated, o}, nil
 	}
 	kind := parts[1]
@@ -525,7 +571,15 @@ func (s *Server) collection(r *http.Request, parts []string, in object, body []b
 		return answer{}, refuse(http.StatusNotFound)
 	}
 	if len(parts) == 2 {
-		return answer{body: s.collections[i]}, nil
+		o := s.collections[i]
+		if r.Method == http.MethodPut {
+			if r.Header.Get("If-Match") != fmt.Sprintf("%q", fmt.Sprint(o["version"])) {
+				return answer{}, refuse(http.StatusPreconditionFailed)
+			}
+			o["version"] = o["version"].(int) + 1
+			declared(o, in)
+		}
+		return answer{body: o}, nil
 	}
 	if len(parts) == 3 {
 		return s.recordsOf(r, kind, parts[2], body)

@@ -244,7 +244,7 @@ func sample(t reflect.Type) string {
 		return "none"
 	}
 	for _, text := range []string{id.NewRecord().String(), id.NewFile().String(), id.NewPerson().String(), id.NewKey().String(), id.NewLink().String(),
-		id.NewCollection().String(), id.NewEvent().String(), id.NewSession().String(), id.NewJob().String(), id.NewMembership().String()} {
+		id.NewCollection().String(), id.NewEvent().String(), id.NewSession().String(), id.NewJob().String(), id.NewMembership().String(), id.NewReport().String()} {
 		if u.UnmarshalText([]byte(text)) == nil {
 			return text
 		}

@@ -62,6 +62,9 @@ type Server struct {
 type Options struct {
 	DataDir string       // "": a folder of the test's own
 	Log     *slog.Logger // nil: warnings and errors go to the test's output
+	// NoSandboxes switches throw-away organizations off, as an installation is
+	// without --demo.
+	NoSandboxes bool
 }
 
 // Start starts a server and stops it when the test ends.
@@ -102,7 +105,7 @@ func StartWith(t testing.TB, o Options) *Server {
 		t.Fatal(err)
 	}
 	s.App, err = app.Open(context.WithoutCancel(t.Context()), app.Options{URL: doors.DB.URL, KeySocket: doors.KeySocket, Objects: filepath.Join(o.DataDir, "objects"), DataDir: o.DataDir,
-		Version: "test", Capability: &doors.Capability, Log: o.Log})
+		Version: "test", Capability: &doors.Capability, Sandboxes: !o.NoSandboxes, Log: o.Log})
 	if err != nil {
 		t.Fatalf("live: %v", err)
 	}
@@ -118,7 +121,7 @@ func StartWith(t testing.TB, o Options) *Server {
 	run, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() {
-		ended <- api.Serve(run, api.ServeOptions{Listener: listener, TLS: serverTLS, Handler: s.App.API, Grace: 5 * time.Second, Log: o.Log})
+		ended <- api.Serve(run, api.ServeOptions{Listener: listener, TLS: serverTLS, Handler: s.App.Front, Grace: 5 * time.Second, Log: o.Log})
 	}()
 	s.stop = sync.OnceFunc(func() {
 		cancel()

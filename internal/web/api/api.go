@@ -52,7 +52,8 @@ type Recorder interface {
 	Refused(ctx context.Context, r tenant.Request, cause error) (audit.Receipt, error)
 }
 
-// Options configures a Server. All but Static, Ready and Log are required.
+// Options configures a Server. All but Static, Ready, Observe and Log are
+// required.
 type Options struct {
 	Features []feature.Feature
 	Doors    feature.Doors
@@ -64,7 +65,10 @@ type Options struct {
 	// Static serves what lies below /static/: files that are the same for
 	// everybody and hold nobody's data.
 	Static http.Handler
-	Log    *slog.Logger
+	// Observe is told of every answer: the operation's id, or unaudited or
+	// unrouted; the status, 0 where the connection broke; and how long it took.
+	Observe func(operation string, status int, took time.Duration)
+	Log     *slog.Logger
 }
 
 // Server is the handler of the whole API.

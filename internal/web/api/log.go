@@ -17,6 +17,17 @@ import (
 func (s *Server) access(c *call, start time.Time) {
 	s.o.Log.Info("request", "route", c.pattern(), "status", c.guard.status, "duration", time.Since(start).Round(time.Microsecond),
 		"request_id", c.incoming.ID.String())
+	if s.o.Observe != nil {
+		s.o.Observe(c.operation(), c.guard.status, time.Since(start))
+	}
+}
+
+// operation names what was asked for, in words of the product alone.
+func (c *call) operation() string {
+	if c.guard.free || c.route == nil {
+		return c.pattern()
+	}
+	return c.route.op.ID
 }
 
 func (c *call) pattern() string {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,10 +25,13 @@ type description struct {
 	bound map[string]*route // by operation id
 	names names
 	paths map[string]string // "METHOD path" → operation id
+	used  map[string]bool   // tags
+	// examples of bodies, by operation id
+	examples map[string]string
 }
 
 func newDescription(version string) *description {
-	d := &description{bound: map[string]*route{}, paths: map[string]string{}, names: names{types: map[reflect.Type]string{}, taken: map[string]reflect.Type{}}}
+	d := &description{bound: map[string]*route{}, paths: map[string]string{}, used: map[string]bool{}, examples: map[string]string{}, names: names{types: map[reflect.Type]string{}, taken: map[string]reflect.Type{}}}
 	format := huma.Format{Marshal: marshal, Unmarshal: unmarshal}
 	// The problem that huma would write is left out: the edge has the failure,
 	// records it, and then writes its own.
@@ -38,9 +40,11 @@ func newDescription(version string) *description {
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{Title: "Strongroom", Version: version,
+				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 				Description: "The data platform's API. Every request is on the record of its organization before it is answered; " +
 					"errors are problem documents (RFC 9457) that name the place and never repeat the value. " +
 					"The header " + RequestIDHeader + " of every answer names the request in that record."},
+			Servers: []*huma.Server{{URL: "/"}},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", d.names.of),
 				SecuritySchemes: map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer",
@@ -119,7 +123,11 @@ var wildcard = regexp.MustCompile(`\{([a-z]+)\}`)
 func (d *description) complete(o *huma.Operation, name string, op feature.Op) {
 	// Limits on body and time are the edge's own, before huma sees anything.
 	o.MaxBodyBytes, o.BodyReadTimeout = -1, -1
-	o.Tags = []string{name}
+	o.Tags = []string{tagOf(op.Path)}
+	d.used[o.Tags[0]] = true
+	if op.Example != "" {
+		d.examples[op.ID] = op.Example
+	}
 	o.Extensions = map[string]any{"x-strongroom-action": string(op.Action), "x-strongroom-shape": string(op.Shape)}
 	if policy.StandingOf(op.Action) != policy.Anyone {
 		o.Security = []map[string][]string{{"bearer": {}}}
@@ -183,16 +191,13 @@ func pathFields(t reflect.Type) (out []string) {
 // finish renders the document, indented and in an order of its own making, so
 // that two versions of it can be compared by eye.
 func (d *description) finish() ([]byte, error) {
-	raw, err := json.Marshal(d.api.OpenAPI())
+	doc := d.api.OpenAPI()
+	doc.Tags = headings(d.used)
+	raw, err := json.Marshal(doc)
 	if err != nil {
 		return nil, fmt.Errorf("api: openapi: %w", err)
 	}
-	var b bytes.Buffer
-	if err := json.Indent(&b, raw, "", "  "); err != nil {
-		return nil, err
-	}
-	b.WriteByte('\n')
-	return b.Bytes(), nil
+	return tidy(raw, d.examples)
 }
 
 // names gives schemas their names. Types of different features may share a

@@ -34,6 +34,8 @@ type ServeOptions struct {
 	Listener net.Listener
 	TLS      *tls.Config // the certificate; at least TLS 1.2
 	Handler  http.Handler
+	// Plain puts something before the redirect of plain HTTP; nil: nothing.
+	Plain func(redirect http.Handler) http.Handler
 	// Grace is how long requests under way may take to end after ctx is done.
 	// Default: 20 s.
 	Grace time.Duration
@@ -63,7 +65,11 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	both := split(o.Listener)
 	secure := server(o.Handler, o.Log)
 	secure.TLSConfig = cfg
-	plain := server(http.HandlerFunc(redirect), o.Log)
+	inClear := http.Handler(http.HandlerFunc(redirect))
+	if o.Plain != nil {
+		inClear = o.Plain(inClear)
+	}
+	plain := server(inClear, o.Log)
 	plain.SetKeepAlivesEnabled(false)
 
 	ended := make(chan error, 2)

@@ -1,0 +1,119 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"strongroom/client"
+)
+
+var adminPages = []Page{
+	{Pattern: "GET /admin", Access: SignedIn, Serve: showInstallation},
+	{Pattern: "GET /admin/new", Access: SignedIn, Serve: showNewOrganization},
+	{Pattern: "POST /admin/new", Access: SignedIn, Serve: createOrganization},
+	{Pattern: "GET /admin/status", Access: SignedIn, Serve: showStatus},
+}
+
+type installationView struct {
+	Organizations []client.Organization
+	Next          string
+}
+
+// showInstallation lists every organization. Who does not run the installation
+// has a list of her own at the start, and the API would show her that.
+func showInstallation(v *Visit) error {
+	if !v.IsSystemAdmin() {
+		return statusError(404)
+	}
+	p, err := v.API.ListOrganizations(v.Context(), client.List{Limit: 100, Cursor: v.Query("cursor")})
+	if err != nil {
+		return err
+	}
+	return v.Render("admin", "Organizations", installationView{p.Items, p.Next})
+}
+
+type newOrganizationView struct {
+	Name, Placement, Plan string
+	OwnerName, OwnerEmail string
+	Errors                Errors
+}
+
+// Plans and Placements are what an organization may be on.
+func (newOrganizationView) Plans() []Option {
+	return []Option{{"enterprise", "Enterprise"}, {"team", "Team"}, {"pilot", "Pilot"}}
+}
+
+// Placements says where its data may lie.
+func (newOrganizationView) Placements() []Option {
+	return []Option{{"schema", "Tables of its own (for organizations)"}, {"pooled", "Shared tables (for personal accounts, never with measurements)"}}
+}
+
+func showNewOrganization(v *Visit) error {
+	if !v.IsSystemAdmin() {
+		return statusError(404)
+	}
+	return v.Render("admin-new", "Set up an organization", newOrganizationView{Placement: "schema", Plan: "enterprise"})
+}
+
+func createOrganization(v *Visit) error {
+	form, err := v.Form()
+	if err != nil {
+		return err
+	}
+	view := newOrganizationView{Name: form.Get("name"), Placement: form.Get("placement"), Plan: form.Get("plan"),
+		OwnerName: form.Get("owner/name"), OwnerEmail: form.Get("owner/email")}
+	in := client.NewOrganization{Name: view.Name, Placement: view.Placement, Plan: view.Plan}
+	if code := form.Get("owner/join_code"); code != "" {
+		in.Owner.JoinCode = client.NewSecret(code)
+	} else {
+		in.Owner = client.NewMember{Name: view.OwnerName, Email: view.OwnerEmail, Password: client.NewSecret(form.Get("owner/password"))}
+	}
+	org, err := v.API.CreateOrganization(v.Context(), in)
+	if p, ok := Refused(err); ok {
+		view.Errors = FieldErrors(p)
+		return v.Again("admin-new", "Set up an organization", view)
+	}
+	if err != nil {
+		return err
+	}
+	return v.Done("/admin", org.Name+" is set up.")
+}
+
+// installation is the state of the installation, as far as the page shows it.
+type installation struct {
+	Version      string `json:"version"`
+	URL          string `json:"url"`
+	Ready        bool   `json:"ready"`
+	Problem      string `json:"problem"`
+	SpareSchemas int    `json:"spare_schemas"`
+	ChainBreaks  int64  `json:"audit_chain_breaks"`
+	Keys         struct {
+		State         string   `json:"state"`
+		Trouble       []string `json:"trouble"`
+		Epoch         uint64   `json:"epoch"`
+		Organizations int      `json:"organizations"`
+		Servers       int      `json:"servers"`
+		Zones         []struct {
+			Name  string `json:"name"`
+			Whole bool   `json:"whole"`
+		} `json:"zones"`
+		Guardians []struct {
+			Name  string `json:"name"`
+			Grade string `json:"grade"`
+		} `json:"guardians"`
+		Grade        string   `json:"grade"`
+		GradeReasons []string `json:"grade_reasons"`
+	} `json:"keys"`
+}
+
+func showStatus(v *Visit) error {
+	raw, err := v.API.Status(v.Context())
+	if err != nil {
+		return err
+	}
+	var s installation
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return fmt.Errorf("console: the state of the installation: %w", err)
+	}
+	return v.Render("admin-status", "State of the installation", s)
+}

@@ -1,0 +1,114 @@
+package console_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"strongroom/client"
+	"strongroom/internal/app/demo"
+	"strongroom/internal/testkit/browser"
+	"strongroom/internal/testkit/live"
+)
+
+// screen is a picture of the demo for docs/screens.
+type screen struct {
+	name          string
+	as            string // the organization whose owner looks; "": nobody
+	path          string // below the organization, or from the root with a leading slash
+	press         []string
+	width, height int64
+	dark          bool
+	want          string // what must be on it
+}
+
+var screens = []screen{
+	{name: "sign-in", path: "/sign-in", want: "Email address"},
+	{name: "materials-home", as: "materials", want: "Samples"},
+	{name: "materials-home-dark", as: "materials", dark: true, want: "Samples"},
+	{name: "materials-home-phone", as: "materials", width: 390, height: 844, want: "Samples"},
+	{name: "materials-home-4k", as: "materials", width: 3840, height: 2160, want: "Samples"},
+	{name: "sample-list", as: "materials", path: "c/sample", want: "Samples"},
+	{name: "measurement-list", as: "materials", path: "c/measurement", want: "Measurements"},
+	{name: "files", as: "materials", path: "files", want: "Files"},
+	{name: "memory-home", as: "memory", want: "Today"},
+	{name: "memory-home-dark", as: "memory", dark: true, want: "Today"},
+	{name: "molecules-home", as: "molecules", want: "Structure"},
+	{name: "people", as: "materials", path: "people", want: "People"},
+	{name: "roles", as: "materials", path: "roles", want: "Who may do what"},
+	{name: "keys", as: "materials", path: "keys/new", want: "Make an API key"},
+	{name: "log", as: "materials", path: "log", want: "Log"},
+	{name: "settings", as: "materials", path: "settings", want: "Kits"},
+	{name: "account", as: "memory", path: "/account", want: "Your account"},
+	{name: "admin", as: "installation", path: "/admin", want: "Organizations"},
+	{name: "admin-status", as: "installation", path: "/admin/status", want: "State of the installation"},
+}
+
+// TestTheScreensOfTheDemo looks at the demo as its people do. With
+// STRONGROOM_SCREENS it keeps what it sees there, for the documentation.
+func TestTheScreensOfTheDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	s := live.Start(t)
+	accounts, err := demo.Load(t.Context(), s.App.DemoOptions(s.Client(t, client.Secret{})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := browser.Start(t, s.URL)
+	people, homes := map[string]*browser.Person{"": b.Person(t)}, map[string]string{}
+	for _, a := range accounts {
+		kit := "installation"
+		if a.Organization != "" {
+			if !a.Owner {
+				continue
+			}
+			for _, word := range []string{"materials", "memory", "molec"} {
+				if strings.Contains(strings.ToLower(a.Organization), word) {
+					kit = strings.Replace(word, "molec", "molecules", 1)
+				}
+			}
+		}
+		p := b.Person(t)
+		p.SignIn(a.Email, a.Password.Reveal())
+		people[kit], homes[kit] = p, strings.TrimSuffix(p.Path(), "/")
+	}
+	dir := os.Getenv("STRONGROOM_SCREENS")
+	for _, sc := range screens {
+		p := people[sc.as]
+		if p == nil {
+			t.Fatalf("nobody of the demo looks at %s", sc.name)
+		}
+		if sc.width == 0 {
+			sc.width, sc.height = 1280, 900
+		}
+		p.Troubles()
+		p.Screen(sc.width, sc.height, sc.dark)
+		path := homes[sc.as]
+		switch {
+		case strings.HasPrefix(sc.path, "/"):
+			path = sc.path
+		case sc.path != "":
+			path += "/" + sc.path
+		}
+		if status := p.Go(path); status != 200 || !strings.Contains(p.Text(), sc.want) {
+			t.Errorf("%s: %d\n%s", sc.name, status, p.Text())
+			continue
+		}
+		for _, trouble := range p.Troubles() {
+			t.Errorf("%s: %s", sc.name, trouble)
+		}
+		if dir == "" {
+			continue
+		}
+		p.Eval(`Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => true)`, nil)
+		png := p.Shot(false)
+		if len(png) > 600_000 {
+			t.Errorf("%s takes %d bytes", sc.name, len(png))
+		}
+		if err := os.WriteFile(filepath.Join(dir, sc.name+".png"), png, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
