@@ -1,6 +1,7 @@
 # make run    install what is missing, build, start a demo installation
 # make build  bin/strongroom
 # make test   every test but the long sweeps, on a private PostgreSQL
+# make deb    dist/strongroom_VERSION_ARCH.deb, for Debian 12
 # make check  format, vet, lint, architecture: what CI runs before the tests
 
 SHELL := /bin/bash
@@ -18,7 +19,7 @@ LISTEN ?= 127.0.0.1:8443
 TEST := $(GO) run ./internal/testkit/pgrun $(GO) test -json -timeout 30m
 TALLY := $(GO) run ./internal/testkit/tally
 
-.PHONY: run build test test-long check bench clean postgres lint-tool
+.PHONY: run build deb test test-long check bench clean postgres python lint-tool
 
 run: postgres build
 	bin/strongroom up --data "$(DATA)" --listen "$(LISTEN)" --demo
@@ -26,10 +27,13 @@ run: postgres build
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/strongroom ./cmd/strongroom
 
-test: postgres
+deb: build
+	scripts/deb.sh bin/strongroom "$(VERSION)"
+
+test: postgres python
 	$(TEST) ./... | $(TALLY)
 
-test-long: postgres
+test-long: postgres python
 	STRONGROOM_LONG=1 $(GO) run ./internal/testkit/pgrun $(GO) test -json -timeout 6h ./... | $(TALLY)
 	scripts/fuzz.sh 30s
 
@@ -45,7 +49,10 @@ bench: postgres build
 	$(GO) run ./internal/bench -out bench.json
 
 clean:
-	rm -rf bin bench.json
+	rm -rf bin dist bench.json
+
+python:
+	@scripts/ensure-python.sh
 
 postgres:
 	@scripts/ensure-postgres.sh

@@ -136,6 +136,7 @@ var linkColumns = []show.Column[client.Link]{
 	{Name: "RELATION", Value: func(l client.Link) string { return l.Relation }},
 	{Name: "TO", Value: func(l client.Link) string { return l.To }},
 	{Name: "CREATED", Value: func(l client.Link) string { return when(l.CreatedAt) }},
+	{Name: "TITLE", Value: func(l client.Link) string { return l.Title }, Width: 40},
 }
 
 var eventColumns = []show.Column[client.Event]{

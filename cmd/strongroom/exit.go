@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"strongroom/client"
@@ -28,6 +29,10 @@ func usagef(text string) error { return usage{errors.New(text)} }
 // errSilent ends a command with exitFailed after it has said everything.
 var errSilent = errors.New("failed")
 
+// errNotReady is errSilent with exitUnavailable: what was asked about does not
+// serve.
+var errNotReady = fmt.Errorf("not ready: %w", errSilent)
+
 // errInterrupted is what Ctrl-C turns every error into.
 var errInterrupted = errors.New("interrupted")
 
@@ -43,6 +48,8 @@ func exitCode(err error) int {
 		if gone.Untrusted {
 			return exitFailed // later will not do: it takes another CA, or another server
 		}
+		return exitUnavailable
+	case errors.Is(err, errNotReady):
 		return exitUnavailable
 	case errors.Is(err, errNotSignedIn):
 		return exitDenied

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +18,7 @@ import (
 func (a *cli) ls() *cobra.Command {
 	var p paging
 	var files bool
+	var narrow client.Filter
 	cmd := &cobra.Command{
 		Use:   "ls [KIND]",
 		Short: "List collections, the records of one, or files",
@@ -43,7 +42,7 @@ func (a *cli) ls() *cobra.Command {
 				})
 			case len(args) == 1:
 				return list(ctx, a, p, recordColumns, func(ctx context.Context, l client.List) (client.Page[client.Record], error) {
-					return s.ListRecords(ctx, org, args[0], l)
+					return s.FilterRecords(ctx, org, args[0], narrow, l)
 				})
 			}
 			return list(ctx, a, p, collectionColumns, func(ctx context.Context, l client.List) (client.Page[client.Collection], error) {
@@ -53,6 +52,9 @@ func (a *cli) ls() *cobra.Command {
 	}
 	p.flags(cmd)
 	cmd.Flags().BoolVar(&files, "files", false, "list files")
+	cmd.Flags().BoolVar(&narrow.Mine, "mine", false, "only records of your own")
+	cmd.Flags().StringVar(&narrow.LinkedTo, "linked-to", "", "only records that link to this record or file")
+	cmd.Flags().StringVar(&narrow.Relation, "relation", "", "with --linked-to: by this relation alone")
 	return a.inOrg(cmd)
 }
 
@@ -222,15 +224,18 @@ func (a *cli) links() *cobra.Command {
 		return do(ctx, s, org, r)
 	}
 	var p paging
+	var narrow client.LinkFilter
 	ls := &cobra.Command{Use: "list RECORD", Short: "List a record's links", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return with(cmd, args[0], func(ctx context.Context, s *session, org string, r ref) error {
 				return list(ctx, a, p, linkColumns, func(ctx context.Context, l client.List) (client.Page[client.Link], error) {
-					return s.ListLinks(ctx, org, r.kind, r.id, l)
+					return s.FilterLinks(ctx, org, r.kind, r.id, narrow, l)
 				})
 			})
 		}}
 	p.flags(ls)
+	ls.Flags().StringVar(&narrow.Direction, "direction", "", "only links that go out or in")
+	ls.Flags().StringVar(&narrow.Relation, "relation", "", "only links of this relation")
 	var relation string
 	add := &cobra.Command{Use: "add RECORD TARGET", Short: "Link a record to a record or a file", Args: cobra.ExactArgs(2),
 		Example: "  strongroom links add results/rec_… rec_… --relation input",
@@ -262,67 +267,6 @@ func (a *cli) links() *cobra.Command {
 	cmd := group("links", "List, make and remove links between records and files", ls, add, rm)
 	cmd.PersistentFlags().StringVar(&kind, "kind", "", "collection of the record")
 	return a.inOrg(cmd)
-}
-
-func (a *cli) collections() *cobra.Command {
-	var p paging
-	ls := &cobra.Command{Use: "list", Short: "List the collections", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, org, err := a.enter(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return list(cmd.Context(), a, p, collectionColumns, func(ctx context.Context, l client.List) (client.Page[client.Collection], error) {
-				return s.ListCollections(ctx, org, l)
-			})
-		}}
-	p.flags(ls)
-	get := &cobra.Command{Use: "show KIND", Short: "Show a collection and its schema", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, org, err := a.enter(cmd.Context())
-			if err != nil {
-				return err
-			}
-			c, err := s.Collection(cmd.Context(), org, args[0])
-			if err != nil {
-				return err
-			}
-			if err := show.One(a.out, a.format, collectionColumns, c); err != nil || a.format != show.Table {
-				return err
-			}
-			return show.Object(a.out, c.Schema)
-		}}
-	var title, schema string
-	create := &cobra.Command{Use: "create KIND", Short: "Declare a collection", Args: cobra.ExactArgs(1),
-		Long: `Declare a collection: a kind of record, with the JSON Schema (draft 2020-12) that each must fit.
-Without a schema any JSON object does.`,
-		Example: "  strongroom collections create measurements --title Measurements --schema measurement.schema.json",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			n := client.NewCollection{Kind: args[0], Title: title}
-			if schema != "" {
-				text, err := a.readAll(ctx, schema, maxRecord)
-				if err != nil {
-					return fmt.Errorf("the schema: %w", err)
-				}
-				if !json.Valid(text) {
-					return errors.New("the schema is not JSON")
-				}
-				n.Schema = text
-			}
-			s, org, err := a.enter(ctx)
-			if err != nil {
-				return err
-			}
-			c, err := s.CreateCollection(ctx, org, n)
-			if err != nil {
-				return err
-			}
-			return show.One(a.out, a.format, collectionColumns, c)
-		}}
-	create.Flags().StringVar(&title, "title", "", "what people call it (default: KIND)")
-	create.Flags().StringVar(&schema, "schema", "", "file with the JSON Schema, or - for the standard input")
-	return a.inOrg(group("collections", "List, show and declare collections", ls, get, create))
 }
 
 // readAll reads a file, or the standard input for -, up to a limit of bytes.

@@ -64,33 +64,36 @@ func (a *cli) orgs() *cobra.Command {
 		}}
 	var n client.NewOrganization
 	var password secretFlags
-	create := &cobra.Command{Use: "create NAME", Short: "Make an organization and its first admin (role system_admin)", Args: cobra.ExactArgs(1),
+	create := &cobra.Command{Use: "create [NAME]", Short: "Make an organization and its first admin (role system_admin)", Args: cobra.MaximumNArgs(1),
+		Long: `Make an organization and its first admin, who is its owner: on the server one is signed in to, which
+takes the role system_admin, or with --data on the installation of this machine, for whoever may open
+its data directory. Without a password the first admin gets a random one, which is printed once.`,
+		Example: `  strongroom orgs create "Thin films" --owner-email ada@lab.example --owner-name Ada
+  strongroom org create --data /var/lib/strongroom --name "Thin films" --plan team --owner-email ada@lab.example --owner-name Ada`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			n.Name = args[0]
-			s, err := a.connect()
-			if err != nil {
-				return err
+			if len(args) == 1 && n.Name != "" {
+				return usagef("give the name once: as NAME or by --name")
 			}
-			if password.given() {
-				if n.Owner.Password, err = password.read(ctx, a, ""); err != nil {
-					return err
-				}
+			if len(args) == 1 {
+				n.Name = args[0]
 			}
-			var o client.Organization
-			if err := a.wait("Making the organization", func() error { o, err = s.CreateOrganization(ctx, n); return err }); err != nil {
-				return err
+			if n.Name == "" {
+				return usagef("which name? Give it as NAME or by --name")
 			}
-			return show.One(a.out, a.format, orgColumns, o)
+			return a.createOrg(cmd.Context(), n, &password)
 		}}
 	f := create.Flags()
+	f.StringVar(&n.Name, "name", "", "name of the organization")
 	f.StringVar(&n.Placement, "placement", "", "schema or pooled (default: schema)")
 	f.StringVar(&n.Plan, "plan", "", "plan (default: the installation's)")
 	f.StringVar(&n.Owner.Email, "owner-email", "", "email address of the first admin")
-	f.StringVar(&n.Owner.Name, "owner-name", "", "name of the first admin")
+	f.StringVar(&n.Owner.Name, "owner-name", "", "name of the first admin (default: the email address)")
+	f.StringVar(&a.dataDir, "data", "", "data directory of the installation on this machine")
 	password.flags(create, "owner-password", "first admin's password")
 	_ = create.MarkFlagRequired("owner-email")
-	return a.remote(group("orgs", "List, show, choose and make organizations", ls, get, use, create))
+	orgs := group("orgs", "List, show, choose and make organizations", ls, get, use, create)
+	orgs.Aliases = []string{"org"}
+	return a.remote(orgs)
 }
 
 // roleFlag reads roles, which the server knows better than an old client.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,42 +26,6 @@ func (a *cli) pairs(text json.RawMessage) error {
 		{Name: "NAME", Value: func(p show.Pair) string { return p.Name }},
 		{Name: "VALUE", Value: func(p show.Pair) string { return p.Value }},
 	}, values(rows), nil)
-}
-
-func (a *cli) status() *cobra.Command {
-	cmd := a.remote(&cobra.Command{Use: "status", Short: "Show the state of the installation", Args: cobra.NoArgs,
-		Long: `Show the state of the installation: of the server one is signed in to, which takes the role
-system_admin, or with --data of the one on this machine, for whoever may open its data directory.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ask, done, err := a.statusSource()
-			if err != nil {
-				return err
-			}
-			defer done()
-			var text json.RawMessage
-			if err := a.wait("Asking", func() error { text, err = ask(cmd.Context()); return err }); err != nil {
-				return err
-			}
-			return a.pairs(text)
-		}})
-	cmd.Flags().StringVar(&a.dataDir, "data", "", "data directory of the installation on this machine")
-	cmd.MarkFlagsMutuallyExclusive("data", "profile")
-	return cmd
-}
-
-func (a *cli) statusSource() (ask func(context.Context) (json.RawMessage, error), done func(), err error) {
-	if a.dataDir != "" {
-		admin, err := a.admin()
-		if err != nil {
-			return nil, nil, err
-		}
-		return admin.Status, admin.Close, nil
-	}
-	s, err := a.connect()
-	if err != nil {
-		return nil, nil, err
-	}
-	return s.Status, s.Close, nil
 }
 
 func (a *cli) keys() *cobra.Command {

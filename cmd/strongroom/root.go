@@ -108,9 +108,9 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 denied, 4 not found, 5 unavailable.
 			root.AddCommand(c)
 		}
 	}
-	add("people", a.login(), a.logout(), a.whoami(), a.passwd(), a.joincode(), a.orgs(), a.members(), a.apikeys(), a.audit())
-	add("data", a.put(), a.get(), a.ls(), a.history(), a.rm(), a.restore(), a.export(), a.collections(), a.links())
-	add("installation", a.status(), a.keys(), a.prove(), a.versionCommand())
+	add("people", a.login(), a.logout(), a.whoami(), a.passwd(), a.joincode(), a.orgs(), a.members(), a.apikeys(), a.sandbox(), a.audit())
+	add("data", a.put(), a.get(), a.ls(), a.history(), a.rm(), a.restore(), a.trash(), a.share(), a.export(), a.kits(), a.collections(), a.links())
+	add("installation", a.setup(), a.setupLink(), a.status(), a.doctor(), a.mail(), a.alarm(), a.keys(), a.prove(), a.trust(), a.reports(), a.plans(), a.versionCommand())
 	for _, c := range serverCommands {
 		add("installation", c())
 	}

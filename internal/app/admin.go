@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"strongroom/internal/base/fault"
-	"strongroom/internal/feature/status"
 )
 
 // admin answers on the socket in the data directory, which only the operator
@@ -23,7 +24,7 @@ func (a *App) admin() http.Handler {
 		if q := r.URL.Query().Get("ids"); q != "" {
 			ids = strings.Split(q, ",")
 		}
-		proofs, err := a.Prover.Prove(r.Context(), ids)
+		proofs, err := a.Proofs.Prove(r.Context(), ids)
 		if err != nil {
 			adminError(w, err)
 			return
@@ -56,7 +57,58 @@ func (a *App) admin() http.Handler {
 		}
 		adminJSON(w, s)
 	})
+	mux.HandleFunc("GET /conditions", func(w http.ResponseWriter, r *http.Request) {
+		adminJSON(w, a.conditions(r.Context()))
+	})
+	mux.Handle("GET /metrics", a.Metrics())
+	mux.HandleFunc("POST /setup-link", func(w http.ResponseWriter, r *http.Request) {
+		link, until, err := a.SetupLink(r.Context())
+		if err != nil {
+			adminError(w, err)
+			return
+		}
+		adminJSON(w, map[string]any{"link": link, "expires_at": until})
+	})
+	mux.HandleFunc("POST /setup", func(w http.ResponseWriter, r *http.Request) {
+		n, err := adminBody[FirstStart](w, r)
+		if err != nil {
+			adminError(w, err)
+			return
+		}
+		person, org, err := a.setUp(r.Context(), n)
+		if err != nil {
+			adminError(w, err)
+			return
+		}
+		adminJSON(w, map[string]any{"person": person, "organization": org})
+	})
+	mux.HandleFunc("POST /orgs", func(w http.ResponseWriter, r *http.Request) {
+		n, err := adminBody[NewOrganization](w, r)
+		if err != nil {
+			adminError(w, err)
+			return
+		}
+		org, owner, err := a.createOrg(r.Context(), n)
+		if err != nil {
+			adminError(w, err)
+			return
+		}
+		adminJSON(w, map[string]any{"organization": org, "owner": owner})
+	})
 	return mux
+}
+
+// maxAdminBody bounds what the operator's commands send.
+const maxAdminBody = 64 << 10
+
+func adminBody[T any](w http.ResponseWriter, r *http.Request) (v T, err error) {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		// Its text may quote a password.
+		return v, fault.New(fault.Malformed, "the body is not what this command sends: client and server are of different versions")
+	}
+	return v, nil
 }
 
 func adminJSON(w http.ResponseWriter, v any) {
@@ -72,16 +124,26 @@ func adminError(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	case fault.Unavailable:
 		status = http.StatusServiceUnavailable
+	case fault.Malformed:
+		status = http.StatusBadRequest
+	case fault.Invalid:
+		status = http.StatusUnprocessableEntity
+	case fault.Conflict:
+		status = http.StatusConflict
+	case fault.TooMany:
+		status = http.StatusTooManyRequests
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	// The operator may read the cause.
-	_ = json.NewEncoder(w).Encode(map[string]any{"type": "about:blank", "title": err.Error(), "status": status, "code": f.Kind.String()})
+	_ = json.NewEncoder(w).Encode(map[string]any{"type": "about:blank", "title": err.Error(), "status": status, "code": f.Kind.String(), "errors": f.Details})
 }
 
-// serveAdmin answers on l until ctx ends.
-func (a *App) serveAdmin(ctx context.Context, l net.Listener) error {
-	s := &http.Server{Handler: a.admin(), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+// serveLocal answers on l, which nobody beyond this machine reaches, until ctx
+// ends.
+func serveLocal(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: log.New(io.Discard, "", 0)} // its lines hold what clients sent
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -90,20 +152,21 @@ func (a *App) serveAdmin(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func (a *App) status(ctx context.Context) (status.Status, error) {
-	s := status.Status{Version: a.options.Version, ChainBreaks: a.Audit.Broken()}
-	a.mu.Lock()
-	s.URL = a.public.url
-	a.mu.Unlock()
-	if err := a.Ready(ctx); err != nil {
-		s.Problem = fault.From(err).Public
-	} else {
-		s.Ready = true
-	}
-	var err error
-	if s.SpareSchemas, err = a.provisioner.Stock(ctx); err != nil {
-		return s, err
-	}
-	s.Keys, err = a.Keys.Status(ctx)
-	return s, err
+// onlyMetrics is what a listener for Prometheus serves. A page of a browser on
+// this machine must not read it through a name that leads to 127.0.0.1 (DNS
+// rebinding), so the host that is asked for must be an address or localhost.
+func onlyMetrics(h http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if host != "localhost" && net.ParseIP(strings.Trim(host, "[]")) == nil {
+			http.Error(w, "ask by address", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+	return mux
 }

@@ -12,21 +12,29 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
+	"strongroom/internal/app/alarm"
+	"strongroom/internal/app/metrics"
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
 	"strongroom/internal/base/keytree"
 	"strongroom/internal/base/seal"
 	"strongroom/internal/blob"
 	"strongroom/internal/feature"
+	"strongroom/internal/feature/intake"
+	"strongroom/internal/feature/plans"
+	"strongroom/internal/feature/setup"
+	"strongroom/internal/feature/status"
 	"strongroom/internal/feature/trust"
 	"strongroom/internal/identity"
 	"strongroom/internal/keyservice"
 	"strongroom/internal/store/audit"
 	"strongroom/internal/store/platform"
 	"strongroom/internal/store/tenant"
+	"strongroom/internal/web"
 	"strongroom/internal/web/api"
 )
 
@@ -47,6 +55,9 @@ type Options struct {
 	Capability *[32]byte
 	MaxConns   int32 // of each of the sixteen logins; 0: 8
 	Passwords  identity.PasswordOptions
+	Sandboxes  bool   // people may make throw-away organizations
+	Address    string // where people reach it; "": nowhere
+	Trust      TrustOptions
 	Log        *slog.Logger
 }
 
@@ -60,12 +71,26 @@ type App struct {
 	Blobs    *blob.Dir
 	Features []feature.Feature
 	API      *api.Server
+	Front    *web.Front // every face on one port; what is served
 	Prover   *trust.Prover
+	Proofs   *trust.Proofs // what its checks found
 	Log      *slog.Logger
 
+	// Alarms is where whoever sees something wrong says so; the supervisor
+	// tells people.
+	Alarms *alarm.Board
+
 	options     Options
+	started     time.Time
+	codes       *setup.Codes
+	metrics     *metrics.Metrics
+	overview    func(context.Context) (trust.Overview, error) // of the promises; nil: not known
+	shown       func() []status.Certificate                   // nil: none
 	provisioner *platform.Provisioner
 	canaries    canaries
+	plans       *plans.Service
+	intake      *intake.Service
+	proving     proving
 	jobs        *jobs
 	server      id.Server
 	// capabilityKey is kept for the check that it is found nowhere outside.
@@ -90,7 +115,8 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 	if o.MaxConns == 0 {
 		o.MaxConns = 8
 	}
-	a := &App{Log: o.Log, options: o, server: id.NewServer()}
+	a := &App{Log: o.Log, options: o, server: id.NewServer(), Alarms: &alarm.Board{}, started: time.Now().UTC().Truncate(time.Second),
+		codes: &setup.Codes{File: filepath.Join(o.DataDir, SetupFile)}}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -136,13 +162,23 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 	if err = a.selfCheck(ctx); err != nil {
 		return nil, err
 	}
+	if err = a.openTrust(); err != nil {
+		return nil, err
+	}
 	a.Features = a.features()
 	if a.Prover, err = trust.New(a.Features, a.Env); err != nil {
 		return nil, err
 	}
+	if err = a.keepProofs(); err != nil {
+		return nil, err
+	}
+	a.metrics = metrics.New(metrics.Options{Version: o.Version, Operations: operations(a.Features), Look: a.numbers})
 	a.API, err = api.New(api.Options{Features: a.Features, Doors: feature.ThroughStores(a.Tenant, a.Platform), Auth: a.Identity, Record: a.Tenant,
-		Version: o.Version, Ready: a.Ready, Log: o.Log})
+		Version: o.Version, Ready: a.Ready, Observe: a.metrics.Request, Log: o.Log})
 	if err != nil {
+		return nil, err
+	}
+	if err = a.faces(); err != nil {
 		return nil, err
 	}
 	if a.jobs, err = startJobs(ctx, a); err != nil {

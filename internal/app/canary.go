@@ -66,6 +66,9 @@ func (a *App) leaks(b []byte) string {
 			return name
 		}
 	}
+	if a.Proofs != nil && a.Proofs.Leaks(b) {
+		return "the key that signs the trust page"
+	}
 	if bytes.Contains(b, []byte("PRIVATE KEY")) {
 		return "a private key"
 	}

@@ -49,7 +49,7 @@ func TestTheDescriptionIsTheCodesOwn(t *testing.T) {
 
 func TestTheUnauditedRoutesAreAGoldenList(t *testing.T) {
 	s := live.Start(t)
-	testkit.Golden(t, "testdata/unaudited.golden", s.App.API.Unaudited(), *update)
+	testkit.Golden(t, "testdata/unaudited.golden", s.App.Front.Unaudited(), *update)
 }
 
 // It comes last: the log does not come back in it.

@@ -13,6 +13,8 @@ import (
 
 	"strongroom/internal/base/fault"
 	"strongroom/internal/feature"
+	"strongroom/internal/identity"
+	"strongroom/internal/store/platform"
 	"strongroom/internal/store/tenant"
 )
 
@@ -25,12 +27,18 @@ type jobs struct {
 	stop   context.CancelFunc
 	wake   chan struct{}
 	done   chan struct{}
+	ended  chan struct{}
 }
 
 type doorWorker struct {
 	river.WorkerDefaults[tenant.JobArgs]
 	app  *App
 	jobs map[string]feature.Job
+}
+
+// Timeout implements river.Worker.
+func (w *doorWorker) Timeout(j *river.Job[tenant.JobArgs]) time.Duration {
+	return w.jobs[j.Args.Job].Most
 }
 
 // Work implements river.Worker.
@@ -74,11 +82,16 @@ func startJobs(ctx context.Context, a *App) (*jobs, error) {
 		pool.Close()
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
+	if err := river.AddWorkerSafely(workers, &proofWorker{app: a}); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("jobs: %w", err)
+	}
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
-		Schema: "jobs", Workers: workers, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
+		Schema: "jobs", Workers: workers, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}, proofQueue: {MaxWorkers: 1}},
 		// An error may name ids, never content; River's own lines stay short.
-		Logger:            slog.New(slog.DiscardHandler),
-		FetchPollInterval: time.Second,
+		Logger:               slog.New(slog.DiscardHandler),
+		FetchPollInterval:    time.Second,
+		RescueStuckJobsAfter: rescueAfter,
 		// The queue's tables belong to the owner, who alone may reindex them.
 		ReindexerIndexNames: []string{},
 	})
@@ -92,8 +105,9 @@ func startJobs(ctx context.Context, a *App) (*jobs, error) {
 		pool.Close()
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
-	j := &jobs{client: client, pool: pool, stop: stop, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	j := &jobs{client: client, pool: pool, stop: stop, wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
 	go j.keepStock(run, a)
+	go j.expireSandboxes(run, a)
 	j.restock()
 	return j, nil
 }
@@ -121,11 +135,28 @@ func (j *jobs) keepStock(ctx context.Context, a *App) {
 	}
 }
 
+// expireSandboxes ends throw-away organizations whose time has come, also those
+// that ended while no server ran.
+func (j *jobs) expireSandboxes(ctx context.Context, a *App) {
+	defer close(j.ended)
+	for {
+		if _, err := a.Identity.ExpireSandboxes(ctx, platform.Request{Actor: identity.System(a.server)}); err != nil && ctx.Err() == nil {
+			a.Log.Error("throw-away organizations could not be ended; nobody enters them all the same", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Minute):
+		}
+	}
+}
+
 func (j *jobs) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_ = j.client.Stop(ctx)
 	j.stop()
 	<-j.done
+	<-j.ended
 	j.pool.Close()
 }

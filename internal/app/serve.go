@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"strongroom/internal/app/certs"
 	"strongroom/internal/app/datadir"
 	"strongroom/internal/app/tlsca"
 	"strongroom/internal/postgres"
@@ -27,14 +28,18 @@ type ServeOptions struct {
 	Listener net.Listener // of the API
 	Admin    net.Listener // of the operator's socket
 	Redirect net.Listener // plain HTTP, nil for none
-	URL      string       // under which the API is reached
-	CertFile string
-	KeyFile  string
+	Metrics  net.Listener // on this machine's loopback, nil for none
+	URL      string       // under which the API is reached on this machine
+	Address  string       // under which people reach it
+	Certs    certs.Options
 	KeyUIDs  []uint32
 	Version  string
 	Demo     bool
-	Log      *slog.Logger
-	Ready    func() // called once the server answers
+	// Sandboxes lets people make throw-away organizations.
+	Sandboxes bool
+	Trust     TrustOptions
+	Log       *slog.Logger
+	Ready     func() // called once the server answers
 }
 
 // KeySocket is where the key service listens.
@@ -66,15 +71,19 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	sockets := o.Layout.Run(datadir.RunPostgres)
 	a, err := Open(ctx, Options{
 		URL:       func(login string) string { return postgres.SocketURL(sockets, login, Database) },
-		KeySocket: KeySocket(o.Layout), KeyUIDs: o.KeyUIDs, Objects: o.Layout.Objects(), DataDir: o.Layout.Path(), Version: o.Version, Log: o.Log})
+		KeySocket: KeySocket(o.Layout), KeyUIDs: o.KeyUIDs, Objects: o.Layout.Objects(), DataDir: o.Layout.Path(), Version: o.Version, Sandboxes: o.Sandboxes,
+		Address: o.Address, Trust: o.Trust, Log: o.Log})
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	tls, err := tlsca.Server(o.CertFile, o.KeyFile)
+	o.Certs.Log = o.Log
+	shown, err := certs.New(o.Certs)
 	if err != nil {
 		return err
 	}
+	a.Shows(shown.Status)
+	tls := shown.TLS()
 	client, err := tlsca.Client(filepath.Join(o.Layout.TLS(), "ca.pem"))
 	if err != nil {
 		return err
@@ -84,21 +93,28 @@ func Serve(ctx context.Context, o ServeOptions) error {
 
 	g, run := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return api.Serve(run, api.ServeOptions{Listener: o.Listener, TLS: tls, Handler: a.API, Log: o.Log})
+		return api.Serve(run, api.ServeOptions{Listener: o.Listener, TLS: tls, Handler: a.Front, Plain: shown.Plain, Log: o.Log})
 	})
-	g.Go(func() error { return a.serveAdmin(run, o.Admin) })
+	g.Go(func() error { return serveLocal(run, o.Admin, a.admin()) })
+	g.Go(func() error { shown.Keep(run); return nil })
+	if o.Metrics != nil {
+		g.Go(func() error { return serveLocal(run, o.Metrics, onlyMetrics(a.Metrics())) })
+	}
 	if o.Redirect != nil {
 		g.Go(func() error {
-			return api.Serve(run, api.ServeOptions{Listener: o.Redirect, TLS: tls, Handler: a.API, Log: o.Log})
+			return api.Serve(run, api.ServeOptions{Listener: o.Redirect, TLS: tls, Handler: a.Front, Plain: shown.Plain, Log: o.Log})
 		})
 	}
 	if o.Demo {
 		if err := a.demo(run); err != nil {
 			return fmt.Errorf("demo data: %w", err)
 		}
+	} else if err := a.offerSetup(run); err != nil {
+		return fmt.Errorf("set-up: %w", err)
 	}
 	if o.Ready != nil {
 		o.Ready()
 	}
+	a.ProveOnSchedule(run)
 	return g.Wait()
 }

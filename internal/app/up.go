@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"strongroom/internal/app/config"
@@ -78,29 +79,61 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 		defer func() { _ = redirect.Close() }()
 		files = append(files, redirect)
 	}
+	if cfg.Metrics.Listen != "" {
+		metrics, _, err := supervisor.ListenTCP(ctx, cfg.Metrics.Listen)
+		if err != nil {
+			return fmt.Errorf("metrics.listen: %w", err)
+		}
+		defer func() { _ = metrics.Close() }()
+		files = append(files, metrics)
+	}
 	tlsOptions := tlsca.Options{Dir: dir.TLS(), Names: names(cfg, addr), Server: users.Server, Log: o.Log}
-	cert, key := cfg.TLS.Certificate, cfg.TLS.Key
 	if err := tlsca.Ensure(tlsOptions); err != nil {
 		return err
 	}
-	if cert == "" {
-		cert, key = filepath.Join(dir.TLS(), tlsca.CertFile), filepath.Join(dir.TLS(), tlsca.KeyFile)
-		go tlsca.Keep(ctx, tlsOptions)
-	}
+	go tlsca.Keep(ctx, tlsOptions)
 	url := "https://" + addr.String()
+	at := address(cfg, addr)
+	watch, err := newWatch(cfg, dir.Layout, users, adminPath, at, o.Version, o.Log)
+	if err != nil {
+		return err
+	}
+	if err := PrepareSetup(dir.Layout, users.Server); err != nil {
+		return err
+	}
 
-	serve := []string{"serve", "--data", dir.Path(), "--url", url, "--certificate", cert, "--key", key}
+	serve := []string{"serve", "--data", dir.Path(), "--url", url, "--address", at}
+	if cfg.TLS.Certificate != "" {
+		serve = append(serve, "--certificate", cfg.TLS.Certificate, "--key", cfg.TLS.Key)
+	}
+	if cfg.ACME.Directory != "" {
+		serve = append(serve, "--acme-directory", cfg.ACME.Directory, "--acme-email", cfg.ACME.Email, "--acme-ca", cfg.ACME.CA)
+		for _, n := range cfg.ACMENames() {
+			serve = append(serve, "--acme-name", n)
+		}
+	}
 	if o.Demo {
 		if err := PrepareDemo(dir.Layout, users.Server); err != nil {
 			return err
 		}
 		serve = append(serve, "--demo")
 	}
+	page, err := TrustSettings(cfg, o.Demo)
+	if err != nil {
+		return err
+	}
+	serve = append(serve, "--trust", page.Argument())
 	if u := users.Keys; u != nil {
 		serve = append(serve, "--keys-uid", uid(u))
 	}
+	if cfg.Developer.Sandboxes.Or(o.Demo) {
+		serve = append(serve, "--sandboxes")
+	}
 	if cfg.Redirect != "" {
 		serve = append(serve, "--redirect")
+	}
+	if cfg.Metrics.Listen != "" {
+		serve = append(serve, "--metrics")
 	}
 	guardian := func(zone string, own, keys *osproc.User) supervisor.Service {
 		args := []string{"guardian", "--dir", dir.Guardian(zone), "--zone", zone}
@@ -127,7 +160,12 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 		keyArgs = append(keyArgs, "--client-uid", uid(u))
 	}
 
-	s, err := supervisor.New(supervisor.Options{Log: o.Log, Ready: func() { _, _ = fmt.Fprintf(o.Out, "strongroom: ready %s\n", url) },
+	var watching sync.WaitGroup
+	s, err := supervisor.New(supervisor.Options{Log: o.Log,
+		Ready: func() {
+			watching.Go(func() { watch.run(ctx) })
+			_, _ = fmt.Fprintf(o.Out, "strongroom: ready %s\n", url)
+		},
 		Services: []supervisor.Service{
 			{Name: "PostgreSQL", ReadyWithin: 10 * time.Minute, StopWithin: time.Minute, Start: func(ctx context.Context) (supervisor.Running, error) {
 				return startPostgres(ctx, dir, users, cfg, binaries, o.LogTo)
@@ -149,7 +187,10 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	return s.Run(ctx)
+	watch.status = s.Status
+	err = s.Run(ctx)
+	watching.Wait()
+	return err
 }
 
 func uid(u *osproc.User) string { return strconv.FormatUint(uint64(u.UID), 10) }

@@ -67,26 +67,31 @@ func (s *Service) CreateKey(ctx context.Context, r platform.Request, n NewKey) (
 		if err := k.decide(r, n); err != nil {
 			return Key{}, err
 		}
-		leaf, err := tx.NewLeafIn(ctx, org)
-		if err != nil {
-			return Key{}, err
-		}
-		name, err := seal.Seal(ctx, tx.KeysOf(org), keyPlace(org, k.ID), seal.Section{Name: keyNameSection, Leaf: leaf, Plain: seal.NewSecretString(k.Name)})
-		if err != nil {
-			return Key{}, err
-		}
-		sums, err := hashes(ctx, tx, hashKey, token.Reveal())
-		if err != nil {
-			return Key{}, err
-		}
-		_, err = tx.Exec(ctx, sqlInsertKey, org, k.ID, name, int64(leaf), k.Prefix, sums[0], toNames(k.Roles), toNames(k.Scopes),
-			k.CreatedAt, k.CreatedBy, *k.ExpiresAt)
-		return k, err
+		return k, k.insert(ctx, tx, org, token)
 	})
 	if err != nil {
 		return Key{}, Token{}, receipt, err
 	}
 	return out, token, receipt, nil
+}
+
+// insert stores the key with the keyed hash of its token.
+func (k *Key) insert(ctx context.Context, tx *platform.Tx, org id.Org, token Token) error {
+	leaf, err := tx.NewLeafIn(ctx, org)
+	if err != nil {
+		return err
+	}
+	name, err := seal.Seal(ctx, tx.KeysOf(org), keyPlace(org, k.ID), seal.Section{Name: keyNameSection, Leaf: leaf, Plain: seal.NewSecretString(k.Name)})
+	if err != nil {
+		return err
+	}
+	sums, err := hashes(ctx, tx, hashKey, token.Reveal())
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, sqlInsertKey, org, k.ID, name, int64(leaf), k.Prefix, sums[0], toNames(k.Roles), toNames(k.Scopes),
+		k.CreatedAt, k.CreatedBy, *k.ExpiresAt)
+	return err
 }
 
 // decide fills in what n asks for, or says why it may not.

@@ -76,7 +76,7 @@ func (s *Service) AddMember(ctx context.Context, r platform.Request, m NewMember
 	case m.JoinCode == "":
 		fresh, invalid = s.admit(ctx, "", m.NewPerson)
 	}
-	return asInstallation(ctx, s, r, func(ctx context.Context, tx *platform.Tx) (Member, error) {
+	added, receipt, err := asInstallation(ctx, s, r, func(ctx context.Context, tx *platform.Tx) (Member, error) {
 		if invalid != nil {
 			return Member{}, invalid
 		}
@@ -93,6 +93,10 @@ func (s *Service) AddMember(ctx context.Context, r platform.Request, m NewMember
 		tx.Touch(out.ID)
 		return out, insertMembership(ctx, tx, org, out.ID, out.Roles, false)
 	})
+	if err == nil {
+		s.known.forget(of(added.ID)) // she may be signed in already: what she sees now includes this organization
+	}
+	return added, receipt, err
 }
 
 func insertMembership(ctx context.Context, tx *platform.Tx, org id.Org, p id.Person, roles []policy.Role, owner bool) error {

@@ -23,8 +23,9 @@ type Org struct {
 	Name      string        `json:"name"`
 	Placement string        `json:"placement" enum:"schema,pooled"`
 	Plan      string        `json:"plan"`
-	State     string        `json:"state" enum:"active,closed"`
+	State     string        `json:"state" enum:"active,closed,expired"`
 	CreatedAt time.Time     `json:"created_at"`
+	ExpiresAt *time.Time    `json:"expires_at,omitempty" doc:"Of a throw-away organization: from then on nobody enters it."`
 	Roles     []policy.Role `json:"roles" doc:"The caller's own roles there; none for a system administrator."`
 	Owner     bool          `json:"owner" doc:"Whether the caller is an owner."`
 }
@@ -56,20 +57,24 @@ type Founding struct {
 const (
 	orgTable       = "platform.org"
 	orgNameSection = "name"
-	orgVersion     = 1 // a name is sealed once; changing it is not built
+	orgVersion     = 1 // of a new organization
 )
 
-// SealOrgName seals an organization's name under its own profile leaf.
+// SealOrgName seals the name of a new organization under its own profile leaf.
 func SealOrgName(ctx context.Context, keys seal.Keys, name string) (seal.Sealed, error) {
-	return seal.Seal(ctx, keys, seal.Place{Org: keys.Org(), Table: orgTable, Row: keys.Org().UUID(), Version: orgVersion},
+	return sealOrgName(ctx, keys, orgVersion, name)
+}
+
+func sealOrgName(ctx context.Context, keys seal.Keys, version int64, name string) (seal.Sealed, error) {
+	return seal.Seal(ctx, keys, seal.Place{Org: keys.Org(), Table: orgTable, Row: keys.Org().UUID(), Version: uint64(version)},
 		seal.Section{Name: orgNameSection, Leaf: keytree.LeafProfile, Plain: seal.NewSecretString(name)})
 }
 
-func openOrgName(ctx context.Context, keys seal.Keys, profile seal.Sealed) (string, error) {
+func openOrgName(ctx context.Context, keys seal.Keys, version int64, profile seal.Sealed) (string, error) {
 	if len(profile) == 0 {
 		return "", nil
 	}
-	sections, err := seal.Open(ctx, keys, seal.Place{Org: keys.Org(), Table: orgTable, Row: keys.Org().UUID(), Version: orgVersion}, profile)
+	sections, err := seal.Open(ctx, keys, seal.Place{Org: keys.Org(), Table: orgTable, Row: keys.Org().UUID(), Version: uint64(version)}, profile)
 	if err != nil {
 		return "", fmt.Errorf("identity: name of %s: %w", keys.Org(), err)
 	}
@@ -291,11 +296,12 @@ func scanOrgs(ctx context.Context, tx *platform.Tx, query platform.SQL, args ...
 		var o Org
 		var profile seal.Sealed
 		var roles []string
-		if err := rows.Scan(&o.ID, &profile, &o.Placement, &o.Plan, &o.State, &o.CreatedAt, &roles, &o.Owner); err != nil {
+		var version int64
+		if err := rows.Scan(&o.ID, &profile, &version, &o.Placement, &o.Plan, &o.State, &o.CreatedAt, &o.ExpiresAt, &roles, &o.Owner); err != nil {
 			return nil, err
 		}
-		o.Roles, o.CreatedAt = sortedRoles(roles), utc(o.CreatedAt)
-		if o.Name, err = openOrgName(ctx, tx.KeysOf(o.ID), profile); err != nil {
+		o.Roles, o.CreatedAt, o.ExpiresAt = sortedRoles(roles), utc(o.CreatedAt), utcOrNil(o.ExpiresAt)
+		if o.Name, err = openOrgName(ctx, tx.KeysOf(o.ID), version, profile); err != nil {
 			return nil, err
 		}
 		items = append(items, o)

@@ -27,6 +27,7 @@ type SignedIn struct {
 	Token   Token // only where the session is new
 	Session Session
 	Person  Person
+	Roles   []policy.Role // on the installation
 	Orgs    []Org
 }
 
@@ -100,7 +101,7 @@ func (s *Service) lookUp(ctx context.Context, address string) (who *person, stor
 
 // open starts a session for somebody whose password was right.
 func (s *Service) open(ctx context.Context, r platform.Request, who *person, rehash bool, password seal.Secret) (SignedIn, audit.Receipt, error) {
-	out := SignedIn{Token: NewSessionToken(), Session: Session{ID: id.NewSession()}}
+	out := SignedIn{Token: NewSessionToken(), Session: Session{ID: id.NewSession()}, Roles: sortedRoles(who.roles)}
 	hash := ""
 	if rehash {
 		// Old parameters, or brought along from another system: this is the
@@ -203,6 +204,7 @@ func (s *Service) Current(ctx context.Context, r platform.Request) (SignedIn, au
 		if out.Person, err = openPerson(ctx, tx, p.id, p.version, p.profile); err != nil {
 			return SignedIn{}, err
 		}
+		out.Roles = sortedRoles(p.roles)
 		out.Orgs, err = orgsOf(ctx, tx, p.id)
 		return out, err
 	})

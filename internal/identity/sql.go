@@ -39,7 +39,8 @@ VALUES ($1, $2, $3, $4, $4, $5, $6)`)
 SELECT s.id, s.idle_until, p.id, p.leaf, p.platform_roles, m.org_id, m.roles
 FROM platform.session s
 JOIN platform.person p ON p.id = s.person_id AND p.state = 'active'
-LEFT JOIN (platform.membership m JOIN platform.org o ON o.id = m.org_id AND o.state = 'active') ON m.person_id = p.id
+LEFT JOIN (platform.membership m JOIN platform.org o ON o.id = m.org_id AND o.state = 'active' AND (o.expires_at IS NULL OR o.expires_at > $2))
+ ON m.person_id = p.id
 WHERE s.token_hash = ANY($1) AND s.ended_at IS NULL AND s.expires_at > $2 AND s.idle_until > $2`)
 
 	sqlGetSession = platform.Lit(`
@@ -60,7 +61,7 @@ UPDATE platform.session SET ended_at = $2 WHERE person_id = $1 AND ended_at IS N
 	sqlFindKey = platform.Lit(`
 SELECT k.org_id, k.id, k.roles, k.scopes, k.last_used_at, k.created_by, p.leaf, m.roles
 FROM platform.api_key k
-JOIN platform.org o ON o.id = k.org_id AND o.state = 'active'
+JOIN platform.org o ON o.id = k.org_id AND o.state = 'active' AND (o.expires_at IS NULL OR o.expires_at > $2)
 JOIN platform.membership m ON m.org_id = k.org_id AND m.person_id = k.created_by
 JOIN platform.person p ON p.id = k.created_by AND p.state = 'active'
 WHERE k.secret_hash = ANY($1) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2)`)
@@ -68,19 +69,51 @@ WHERE k.secret_hash = ANY($1) AND k.revoked_at IS NULL AND (k.expires_at IS NULL
 	sqlUseKey = platform.Lit(`UPDATE platform.api_key SET last_used_at = $3 WHERE org_id = $1 AND id = $2 AND revoked_at IS NULL`)
 
 	sqlOrgsOfPerson = platform.Lit(`
-SELECT o.id, o.profile, o.placement, o.plan, o.state, o.created_at, m.roles, m.owner
-FROM platform.membership m JOIN platform.org o ON o.id = m.org_id AND o.state = 'active'
+SELECT o.id, o.profile, o.version, o.placement, o.plan, o.state, o.created_at, o.expires_at, m.roles, m.owner
+FROM platform.membership m JOIN platform.org o ON o.id = m.org_id AND o.state = 'active' AND (o.expires_at IS NULL OR o.expires_at > now())
 WHERE m.person_id = $1 AND ($2::uuid IS NULL OR o.id > $2) ORDER BY o.id LIMIT $3`)
 
 	sqlAllOrgs = platform.Lit(`
-SELECT o.id, o.profile, o.placement, o.plan, o.state, o.created_at, m.roles, coalesce(m.owner, false)
+SELECT o.id, o.profile, o.version, o.placement, o.plan, o.state, o.created_at, o.expires_at, m.roles, coalesce(m.owner, false)
 FROM platform.org o LEFT JOIN platform.membership m ON m.org_id = o.id AND m.person_id = $1
 WHERE o.plan <> 'installation' AND ($2::uuid IS NULL OR o.id > $2) ORDER BY o.id LIMIT $3`)
 
 	sqlGetOrg = platform.Lit(`
-SELECT o.id, o.profile, o.placement, o.plan, o.state, o.created_at, m.roles, coalesce(m.owner, false)
+SELECT o.id, o.profile, o.version, o.placement, o.plan, o.state, o.created_at, o.expires_at, m.roles, coalesce(m.owner, false)
 FROM platform.org o LEFT JOIN platform.membership m ON m.org_id = o.id AND m.person_id = $2
 WHERE o.id = $1`)
+
+	// The row of the installation is the turnstile: it exists, and nothing else
+	// waits for it.
+	sqlLockSandboxes = platform.Lit(`SELECT id FROM platform.org WHERE plan = 'installation' FOR NO KEY UPDATE`)
+
+	sqlCountSandboxes = platform.Lit(`
+SELECT count(*) FILTER (WHERE sandbox_of = $1 AND state = 'active' AND expires_at > $2),
+       count(*) FILTER (WHERE sandbox_of = $1 AND created_at > $3),
+       count(*) FILTER (WHERE state = 'active' AND expires_at > $2)
+FROM platform.org WHERE sandbox_of IS NOT NULL`)
+
+	sqlMakeSandbox = platform.Lit(`UPDATE platform.org SET sandbox_of = $2, expires_at = $3 WHERE id = $1`)
+
+	sqlListSandboxes = platform.Lit(`
+SELECT id, profile, version, CASE WHEN expires_at > now() AND state = 'active' THEN 'active' ELSE 'expired' END, created_at, expires_at
+FROM platform.org WHERE sandbox_of = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3`)
+
+	sqlExpiredSandboxes = platform.Lit(`
+SELECT id FROM platform.org WHERE state = 'active' AND expires_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2`)
+
+	sqlGetSandbox = platform.Lit(`SELECT sandbox_of, state FROM platform.org WHERE id = $1 AND sandbox_of IS NOT NULL FOR NO KEY UPDATE`)
+
+	sqlEndSandbox = platform.Lit(`UPDATE platform.org SET state = 'expired', expires_at = least(expires_at, $2) WHERE id = $1`)
+
+	sqlRevokeKeysIn = platform.Lit(`UPDATE platform.api_key SET revoked_at = $2 WHERE org_id = $1 AND revoked_at IS NULL RETURNING id`)
+
+	sqlDeleteMemberships = platform.Lit(`DELETE FROM platform.membership WHERE org_id = $1 RETURNING person_id`)
+
+	// The row as it is, so that two new names come one after the other.
+	sqlLockOrgVersion = platform.Lit(`SELECT version FROM platform.org WHERE id = $1 AND state = 'active' FOR NO KEY UPDATE`)
+
+	sqlSetOrgName = platform.Lit(`UPDATE platform.org SET profile = $2, version = $3 WHERE id = $1`)
 
 	sqlCloseOrg = platform.Lit(`UPDATE platform.org SET state = 'closed' WHERE id = $1`)
 
@@ -131,7 +164,7 @@ UPDATE platform.api_key SET revoked_at = $3 WHERE org_id = $1 AND id = $2 AND re
 	sqlMembershipForJob = platform.Lit(`
 SELECT p.leaf, m.roles
 FROM platform.membership m
-JOIN platform.org o ON o.id = m.org_id AND o.state = 'active'
+JOIN platform.org o ON o.id = m.org_id AND o.state = 'active' AND (o.expires_at IS NULL OR o.expires_at > now())
 JOIN platform.person p ON p.id = m.person_id AND p.state = 'active'
 WHERE m.org_id = $1 AND m.person_id = $2`)
 )

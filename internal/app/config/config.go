@@ -12,6 +12,7 @@ package config
 
 import (
 	"cmp"
+	"encoding"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,6 +46,7 @@ type Config struct {
 	Listen   string   `toml:"listen" doc:"address of the HTTPS server, HOST:PORT"`
 	Redirect string   `toml:"redirect" doc:"address of a plain HTTP server that only redirects to HTTPS, HOST:PORT; empty for none"`
 	Names    []string `toml:"names" doc:"DNS names and IP addresses of the server, beside this machine's own"`
+	URL      string   `toml:"url" doc:"address by which people reach it, such as https://strongroom.example; empty: made of names and listen"`
 	LogLevel string   `toml:"log_level" doc:"debug, info, warn or error"`
 
 	TLS struct {
@@ -52,17 +54,80 @@ type Config struct {
 		Key         string `toml:"key" doc:"file with its private key, PEM"`
 	} `toml:"tls"`
 
+	ACME struct {
+		Directory   string `toml:"directory" doc:"directory URL of an ACME authority that gives certificates for the DNS names in names; empty for none"`
+		AcceptTerms bool   `toml:"accept_terms" doc:"true: the terms of that authority are accepted"`
+		Email       string `toml:"email" doc:"where that authority may write to"`
+		CA          string `toml:"ca" doc:"file with the certificates that the directory's own is checked with, PEM; empty for the system's"`
+	} `toml:"acme"`
+
+	Mail struct {
+		SMTP         string `toml:"smtp" doc:"mail server, HOST:PORT; empty: mail is put into outbox/ as files"`
+		TLS          string `toml:"tls" doc:"starttls, or implicit where the mail server speaks TLS from the first byte"`
+		From         string `toml:"from" doc:"sender's address"`
+		User         string `toml:"user" doc:"name to sign in to the mail server with; empty: without"`
+		PasswordFile string `toml:"password_file" doc:"file with the password, in its first line"`
+		CA           string `toml:"ca" doc:"file with the certificates that the mail server's own is checked with, PEM; empty for the system's"`
+	} `toml:"mail"`
+
+	Alarms struct {
+		Mail              []string `toml:"mail" doc:"addresses that alarms are mailed to"`
+		Webhook           string   `toml:"webhook" doc:"https URL that alarms are posted to as JSON"`
+		WebhookSecretFile string   `toml:"webhook_secret_file" doc:"file with the secret that signs them, in its first line, 32 characters or more"`
+		WebhookCA         string   `toml:"webhook_ca" doc:"file with the certificates that the webhook's own is checked with, PEM; empty for the system's"`
+		Again             string   `toml:"again" doc:"how long until an alarm that lasts is sent again, such as 24h"`
+	} `toml:"alarms"`
+
+	Metrics struct {
+		Listen string `toml:"listen" doc:"loopback address for Prometheus, such as 127.0.0.1:9464; empty for none"`
+	} `toml:"metrics"`
+
+	Developer struct {
+		Sandboxes Switch `toml:"sandboxes" doc:"true or false: whether people may make throw-away organizations; empty: only with --demo"`
+	} `toml:"developer"`
+
+	Trust struct {
+		Organization   string            `toml:"organization" doc:"whose installation the trust page says it is"`
+		Contact        string            `toml:"contact" doc:"security contact: an address, or a URI that begins with https, mailto or tel"`
+		Policy         string            `toml:"policy" doc:"https URL of the policy on reports of vulnerabilities"`
+		Location       string            `toml:"location" doc:"sentence on the trust page that says where the data is"`
+		Hosting        string            `toml:"hosting" doc:"who provides building, power, network and hardware"`
+		Roadmap        map[string]string `toml:"roadmap" doc:"what software cannot keep, as \"Penetration test\" = \"planned: spring\"; a state is not planned, not started, planned, in progress or done"`
+		EveryPassive   string            `toml:"every_passive" doc:"how often checks run that only look"`
+		EveryCanary    string            `toml:"every_canary" doc:"how often checks run that act inside canary organizations"`
+		EveryScheduled string            `toml:"every_scheduled" doc:"how often the results of heavy checks are taken up"`
+	} `toml:"trust"`
+
 	Postgres struct {
 		Binaries string            `toml:"binaries" doc:"folder of PostgreSQL's initdb and postgres; empty to find them"`
 		Settings map[string]string `toml:"settings" doc:"settings of the private PostgreSQL, such as shared_buffers = \"1GB\""`
 	} `toml:"postgres"`
 }
 
+// Switch is true, false, or empty where the operator has not decided.
+type Switch string
+
+// UnmarshalText reads true and false, in TOML with or without quotes.
+func (s *Switch) UnmarshalText(b []byte) error {
+	on, err := strconv.ParseBool(string(b))
+	if err != nil {
+		return errors.New("must be true or false")
+	}
+	*s = Switch(strconv.FormatBool(on))
+	return nil
+}
+
+// Or returns what the operator decided, or otherwise.
+func (s Switch) Or(otherwise bool) bool { return s == "true" || s == "" && otherwise }
+
 // Default returns the settings of an installation that has no file.
 func Default() Config {
 	var c Config
 	c.Listen = "127.0.0.1:8443"
 	c.LogLevel = "info"
+	c.Mail.TLS = "starttls"
+	c.Alarms.Again = "24h"
+	c.Trust.EveryPassive, c.Trust.EveryCanary, c.Trust.EveryScheduled = "1h", "1h", "1h"
 	return c
 }
 
@@ -142,6 +207,9 @@ func (c *Config) readEnvironment(environ []string) error {
 }
 
 func set(v reflect.Value, text string) error {
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(text))
+	}
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(text)
@@ -189,7 +257,13 @@ func (c *Config) check() error {
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		return errors.New("tls.certificate and tls.key: set both or neither")
 	}
-	for key, path := range map[string]string{"tls.certificate": c.TLS.Certificate, "tls.key": c.TLS.Key, "postgres.binaries": c.Postgres.Binaries} {
+	if err := errors.Join(c.checkReach(), c.checkMail(), c.checkAlarms()); err != nil {
+		// One at a time: a list of mistakes in one line is not read.
+		return firstOf(err)
+	}
+	for key, path := range map[string]string{"tls.certificate": c.TLS.Certificate, "tls.key": c.TLS.Key, "postgres.binaries": c.Postgres.Binaries,
+		"acme.ca": c.ACME.CA, "mail.password_file": c.Mail.PasswordFile, "mail.ca": c.Mail.CA,
+		"alarms.webhook_secret_file": c.Alarms.WebhookSecretFile, "alarms.webhook_ca": c.Alarms.WebhookCA} {
 		if path == "" {
 			continue
 		}

@@ -40,6 +40,9 @@ func (l Layout) Backup(zone string) string { return filepath.Join(l.root, "backu
 // TLS returns the folder of the local authority and the server's certificate.
 func (l Layout) TLS() string { return filepath.Join(l.root, "tls") }
 
+// ACME returns the folder of the account and certificates of an ACME authority.
+func (l Layout) ACME() string { return filepath.Join(l.root, "tls", "acme") }
+
 // Outbox returns the folder of mail and messages that wait to be sent.
 func (l Layout) Outbox() string { return filepath.Join(l.root, "outbox") }
 
@@ -98,6 +101,11 @@ func EnsureUsers() (Users, error) {
 	return u, nil
 }
 
+// UserNames lists the users that root's services run as.
+func UserNames() []string {
+	return []string{"strongroom-server", "strongroom-postgres", "strongroom-keys", "strongroom-guardian-a", "strongroom-guardian-b", "strongroom-signer"}
+}
+
 // all returns each of the users once, nils left out.
 func (u Users) all() []*osproc.User {
 	var set []*osproc.User
@@ -135,6 +143,7 @@ func (l Layout) folders(u Users) []folder {
 		{path: l.Backup("a"), owner: u.Postgres, mode: 0o700},
 		{path: l.Backup("b"), owner: u.Postgres, mode: 0o700},
 		{path: l.TLS(), mode: 0o755}, // clients read ca.pem; the keys are 0600
+		{path: l.ACME(), owner: u.Server, mode: 0o700},
 		{path: l.Outbox(), owner: u.Server, mode: 0o700},
 		// A socket's folder lets in its one client, by group: guardians speak to
 		// the key service alone, the key service and the signer to the server.

@@ -21,6 +21,7 @@ import (
 	"sync"
 
 	"strongroom/client"
+	"strongroom/internal/kind"
 )
 
 //go:embed data orgs
@@ -28,12 +29,14 @@ var embedded embed.FS
 
 // organization is one file of orgs.
 type organization struct {
-	Name        string       `json:"name"`
-	Placement   string       `json:"placement"`
-	Folder      string       `json:"folder"` // of its files in data
-	People      []person     `json:"people"` // the owner is one of them
-	Collections []collection `json:"collections"`
-	Records     []entry      `json:"records"` // a link leads to what stands above it
+	Name      string   `json:"name"`
+	Placement string   `json:"placement"`
+	Folder    string   `json:"folder"`  // of its files in data
+	People    []person `json:"people"`  // the owner is one of them
+	Kit       string   `json:"kit"`     // its collections are those of this kit
+	Records   []entry  `json:"records"` // a link leads to what stands above it
+
+	Collections []collection `json:"-"`
 }
 
 type person struct {
@@ -45,11 +48,11 @@ type person struct {
 	Roles []client.Role `json:"roles"`
 }
 
+// collection is a kind of the organization's kit.
 type collection struct {
-	Kind     string          `json:"kind"`
-	Title    string          `json:"title"`
-	Identity string          `json:"identity"` // the property that tells the demo's records apart
-	Schema   json.RawMessage `json:"schema"`
+	Kind     string
+	Identity string // the title, which tells the demo's records apart
+	Schema   json.RawMessage
 }
 
 // entry is a record with its links.
@@ -90,6 +93,9 @@ var organizations = sync.OnceValues(func() ([]organization, error) {
 		if err := d.Decode(&o); err != nil {
 			return nil, fmt.Errorf("orgs/%s.json: %w", name, err)
 		}
+		if err := o.readKit(); err != nil {
+			return nil, fmt.Errorf("orgs/%s.json: %w", name, err)
+		}
 		if name == "molecules" {
 			if err := o.readMolecules(); err != nil {
 				return nil, fmt.Errorf("data/molecules: %w", err)
@@ -102,6 +108,22 @@ var organizations = sync.OnceValues(func() ([]organization, error) {
 	}
 	return all, nil
 })
+
+// readKit lists the collections that the kit starts.
+func (o *organization) readKit() error {
+	k, ok := kind.KitOf(o.Kit)
+	if !ok {
+		return fmt.Errorf("there is no kit %s", o.Kit)
+	}
+	for _, n := range k.Kinds {
+		s, err := kind.Compile(n.Declaration.Schema, "/schema")
+		if err != nil {
+			return err
+		}
+		o.Collections = append(o.Collections, collection{n.Kind, s.TitleField(), n.Declaration.Schema})
+	}
+	return nil
+}
 
 // prepare names the records and takes the white space out of their contents.
 func (o *organization) prepare() error {

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"maps"
 	"mime"
@@ -101,11 +102,19 @@ func TestEveryFileIsStoredOnceUnderAnUnmistakableName(t *testing.T) {
 
 // own are the members of contents that are in the demo's words; everything
 // else is what a file says.
-var own = map[string]bool{"technique": true, "method": true, "unit": true, "description": true, "synthetic": true, "channel": true, "service": true, "format": true, "source": true, "licence": true,
-	"pages": true, "success": true, "image": true}
+var own = map[string]bool{"technique": true, "method": true, "unit": true, "description": true, "synthetic": true, "service": true, "format": true, "source": true, "licence": true,
+	"pages": true, "success": true, "image": true, "type": true, "tool": true, "quantity": true, "orientation": true, "status": true, "state": true, "external": true, "geometry_unit": true,
+	"basis": true, "formula": true, "algorithm": true}
+
+// ours are lists whose names are the demo's, and whose values are the file's.
+var ours = map[string]bool{"parameters": true}
 
 // named are collections whose name is the demo's; elsewhere it is the file's.
-var named = map[string]bool{"project": true, "measurement": true, "recipe/MBE8, sources of June 2023": true, "sample/Si(111)-r3Ag": true, "structure/water": true, "conversation": true, "document": true, "run": true, "result": true}
+var named = map[string]bool{"project": true, "measurement": true, "tool-parameters": true, "time-series": true, "analysis-result": true, "sample/Si(111)-r3Ag": true, "structure/water": true, "composition": true,
+	"run-configuration": true, "provenance": true, "conversation": true, "document": true, "briefing": true, "decision": true, "run": true, "result": true}
+
+// words are collections of what people of the demo say themselves.
+var words = map[string]bool{"project": true, "annotation": true, "decision-packet": true}
 
 // What a record states stands in a file that it is linked to, letter for
 // letter and digit for digit.
@@ -115,7 +124,7 @@ func TestEveryFactStandsInAFile(t *testing.T) {
 	texts := map[string]string{}
 	for _, o := range Organizations(t) {
 		for _, e := range o.Records {
-			if e.bulk || e.Kind == "project" {
+			if e.bulk || words[e.Kind] {
 				continue
 			}
 			var read strings.Builder
@@ -142,6 +151,14 @@ func TestEveryFactStandsInAFile(t *testing.T) {
 					delete(members, "name")
 					delete(members, "title")
 				}
+				if e.Kind == "conversation" { // through which it was led, the file's format says
+					delete(members, "channel")
+				}
+				if e.Kind == "time-series" { // counted by a test of their own
+					for _, k := range []string{"points", "minimum", "maximum"} {
+						delete(members, k)
+					}
+				}
 				// "John Doe" is on the cards in two parts.
 				if given, ok := members["given_name"].(string); ok && members["name"] == given+" "+members["family_name"].(string) {
 					delete(members, "name")
@@ -164,7 +181,14 @@ func walk(v any, fact func(string)) {
 	switch v := v.(type) {
 	case map[string]any:
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			if !own[k] {
+			switch {
+			case ours[k]:
+				for _, p := range v[k].([]any) {
+					walk(p.(map[string]any)["value"], fact)
+				}
+			case k == "duration":
+				fact("duration " + v[k].(json.Number).String())
+			case !own[k]:
 				walk(v[k], fact)
 			}
 		}
@@ -187,6 +211,12 @@ var layouts = [][]string{
 func stands(value, text string) bool {
 	if strings.Contains(text, value) {
 		return true
+	}
+	// The sheets write durations in minutes, or in hours, minutes and seconds.
+	if seconds, ok := strings.CutPrefix(value, "duration "); ok {
+		d, err := time.ParseDuration(seconds + "s")
+		return err == nil && (strings.Contains(text, fmt.Sprintf("%02d:%02d:%02d", int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60)) ||
+			d%time.Minute == 0 && strings.Contains(text, "\n"+strconv.Itoa(int(d.Minutes()))+"\n"))
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05.999999", "2006-01-02T15:04", "2006-01-02"} {
 		at, err := time.Parse(layout, value)
@@ -411,15 +441,15 @@ func TestTheTablesBecomeRecordsWithEveryDigit(t *testing.T) {
 		return string(o.Records[i].Content)
 	}
 	for ref, want := range map[string]string{
-		"structure/Amigdalin": `{"name":"Amigdalin","smiles":"OCC3OC(OCC2OC(OC(C#N)c1ccccc1)C(O)C(O)C2O)C(O)C(O)C3O","molecular_weight":457.4320000000001,` +
-			`"measured_log_solubility":-0.77,"predicted_log_solubility":-0.9740000000000001,"source":"delaney-processed.csv"}`,
-		"structure/NSC 170": `{"name":"NSC 170","nsc":"170","cas":"999-99-9","source":"NCI_aids_few.sdf"}`,
+		"structure/Amigdalin": `{"name":"Amigdalin","smiles":"OCC3OC(OCC2OC(OC(C#N)c1ccccc1)C(O)C(O)C2O)C(O)C(O)C3O","molecular_weight":457.4320000000001,"properties":[` +
+			`{"name":"log solubility","value":-0.77,"unit":"{log10(mol/L)}","method":"measured"},{"name":"log solubility","value":-0.9740000000000001,"unit":"{log10(mol/L)}","method":"predicted by ESOL"}],"source":"delaney-processed.csv"}`,
+		"structure/NSC 170": `{"name":"NSC 170","cas":"999-99-9","identifiers":[{"scheme":"NSC","value":"170"}],"source":"NCI_aids_few.sdf"}`,
 	} {
 		if got := find(ref); got != want {
 			t.Errorf("%s is %s", ref, got)
 		}
 	}
-	if got := find("result/gdb_1: QM9 properties"); !strings.Contains(got, `"cv":6.469,"g298":-40.498597,"g298_atom":-372.471772148`) {
+	if got := find("result/gdb_1: QM9 properties"); !strings.Contains(got, `{"name":"g298","value":-40.498597,"unit":"{hartree}"},{"name":"cv","value":6.469,"unit":"cal/mol/K"}`) {
 		t.Error(got)
 	}
 	sdf := textOf(t, o.at(qm9SDF))
@@ -427,6 +457,91 @@ func TestTheTablesBecomeRecordsWithEveryDigit(t *testing.T) {
 		if e.bulk && e.Kind == "structure" && len(e.Links) > 0 && e.Links[0].File == qm9SDF && !strings.Contains("\n"+sdf, "\n"+e.name+"\n") {
 			t.Errorf("%s is not in %s", e.name, qm9SDF)
 		}
+	}
+}
+
+func TestTheTimeSeriesAreAsLongAndAsHighAsTheRecordsSay(t *testing.T) {
+	t.Parallel()
+	checked := 0
+	for _, o := range Organizations(t) {
+		for _, e := range o.Records {
+			if e.Kind != "time-series" {
+				continue
+			}
+			checked++
+			var says struct {
+				Points           int
+				Minimum, Maximum *float64
+			}
+			unmarshal(t, e.Content, &says)
+			var points int
+			var values []float64
+			for line := range strings.Lines(textOf(t, o.at(e.Links[0].File))) {
+				cells := strings.Split(strings.TrimSpace(line), ",")
+				v, err := strconv.ParseFloat(cells[len(cells)-1], 64)
+				if err == nil {
+					points++
+					values = append(values, v)
+				}
+			}
+			if says.Points != points || says.Minimum != nil && (*says.Minimum != slices.Min(values) || *says.Maximum != slices.Max(values)) {
+				t.Errorf("%s has %d points from %g to %g", e.ref(), points, slices.Min(values), slices.Max(values))
+			}
+		}
+	}
+	if checked != 3 {
+		t.Errorf("%d series were looked at", checked)
+	}
+}
+
+// Every role of an organization can be tried alone.
+func TestEveryRoleHasSomebody(t *testing.T) {
+	t.Parallel()
+	alone := map[client.Role]string{client.SystemAdmin: adminEmail}
+	for _, o := range Organizations(t) {
+		for _, p := range o.People {
+			if len(p.Roles) == 1 && !p.Owner {
+				alone[p.Roles[0]] = p.Email
+			}
+		}
+	}
+	for _, r := range []client.Role{client.Scientist, client.Analyst, client.OrgAdmin, client.SecurityAdmin, client.BillingAdmin, client.SystemAdmin} {
+		if alone[r] == "" {
+			t.Errorf("nobody is %s and nothing else", r)
+		}
+	}
+}
+
+func TestEveryLinkIsOneThatItsKindDeclares(t *testing.T) {
+	t.Parallel()
+	links, used := 0, map[string]bool{}
+	for _, o := range Organizations(t) {
+		k, _ := kind.KitOf(o.Kit)
+		for _, e := range o.Records {
+			n, _ := k.Of(e.Kind)
+			used[e.Kind] = true
+			single := map[string]bool{}
+			for _, l := range e.Links {
+				to, _, _ := strings.Cut(l.To, "/")
+				if l.File != "" {
+					to = kind.ToFile
+				}
+				one, err := n.Declaration.Relations.Allows(l.Relation, to, "/relation")
+				if err != nil || one && single[l.Relation] {
+					t.Errorf("%s: %s to %s%s: %v", e.ref(), l.Relation, l.To, l.File, err)
+				}
+				single[l.Relation] = true
+				links++
+			}
+		}
+		for _, n := range k.Kinds {
+			if !used[n.Kind] {
+				t.Errorf("%s: nothing of the kind %s", o.Name, n.Kind)
+			}
+		}
+	}
+	if links < 200 {
+		t.Errorf("only %d links", links)
 	}
 }
 

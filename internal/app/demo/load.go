@@ -144,7 +144,7 @@ type loader struct {
 type held struct {
 	id      string
 	version int64
-	fresh   bool // made just now: it has no links yet
+	fresh   bool // made just now, with its links
 }
 
 func (l *loader) load(ctx context.Context) error {
@@ -247,24 +247,13 @@ func (l *loader) members(ctx context.Context) error {
 	return nil
 }
 
+// collections starts those of the kit.
 func (l *loader) collections(ctx context.Context) error {
-	owner := l.as[l.owner().Key]
-	there := map[string]bool{}
-	for c, err := range owner.Collections(ctx, l.id) {
-		if err != nil {
-			return err
-		}
-		there[c.Kind] = true
+	k, err := l.as[l.owner().Key].InstallKit(ctx, l.id, l.org.Kit)
+	if err == nil && !k.Installed {
+		err = errors.New("the kit is not installed as a whole")
 	}
-	for _, c := range l.org.Collections {
-		if there[c.Kind] {
-			continue
-		}
-		if _, err := owner.CreateCollection(ctx, l.id, client.NewCollection{Kind: c.Kind, Title: c.Title, Schema: c.Schema}); err != nil {
-			return fmt.Errorf("%s: %w", c.Kind, err)
-		}
-	}
-	return nil
+	return err
 }
 
 // page is the server's largest.
@@ -320,6 +309,7 @@ func (l *loader) create(ctx context.Context) error {
 	}
 	listed := map[string]bool{}
 	together := map[[2]string][]entry{} // by kind and person
+	var order [][2]string
 	for _, e := range l.org.Records {
 		key := [2]string{e.Kind, e.By}
 		if k := strings.Join(key[:], "/"); !listed[k] {
@@ -331,20 +321,24 @@ func (l *loader) create(ctx context.Context) error {
 		switch {
 		case l.records[e.ref()] != nil:
 		case e.bulk:
+			if together[key] == nil {
+				order = append(order, key)
+			}
 			together[key] = append(together[key], e)
 		default:
-			r, err := l.as[e.By].CreateRecord(ctx, l.id, e.Kind, e.new(e.Content))
+			r, err := l.as[e.By].CreateRecord(ctx, l.id, e.Kind, l.with(e))
 			if err != nil {
 				return fmt.Errorf("%s: %w", e.ref(), err)
 			}
 			l.records[e.ref()] = &held{r.ID, r.Version, true}
 		}
 	}
-	for key, entries := range together {
-		for chunk := range slices.Chunk(entries, client.MaxBulk) {
+	// A link leads to what stands above it, so the kinds come in their order.
+	for _, key := range order {
+		for chunk := range slices.Chunk(together[key], client.MaxBulk) {
 			items := make([]client.NewRecord, len(chunk))
 			for i, e := range chunk {
-				items[i] = e.new(e.Content)
+				items[i] = l.with(e)
 			}
 			made, err := l.as[key[1]].CreateRecords(ctx, l.id, key[0], items)
 			if err == nil && len(made) != len(chunk) {
@@ -359,6 +353,23 @@ func (l *loader) create(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// with is a record that is made together with its links.
+func (l *loader) with(e entry) client.NewRecord {
+	n := e.new(e.Content)
+	for _, k := range e.Links {
+		n.Links = append(n.Links, client.NewLink{Relation: k.Relation, To: l.target(k)})
+	}
+	return n
+}
+
+// target is the identifier of what a link leads to.
+func (l *loader) target(k link) string {
+	if k.File != "" {
+		return l.files[k.File]
+	}
+	return l.records[k.To].id
 }
 
 func (e entry) new(content []byte) client.NewRecord {
@@ -399,29 +410,24 @@ func (l *loader) revise(ctx context.Context) error {
 	return nil
 }
 
-// connect makes the links that are not there.
+// connect makes the links of records that were there and lack some.
 func (l *loader) connect(ctx context.Context) error {
 	for _, e := range l.org.Records {
-		if len(e.Links) == 0 {
+		h, c := l.records[e.ref()], l.as[e.By]
+		if len(e.Links) == 0 || h.fresh {
 			continue
 		}
-		h, c := l.records[e.ref()], l.as[e.By]
 		there := map[[2]string]bool{}
-		if !h.fresh {
-			for k, err := range c.Links(ctx, l.id, e.Kind, h.id) {
-				if err != nil {
-					return fmt.Errorf("%s: %w", e.ref(), err)
-				}
-				if k.Direction == "out" {
-					there[[2]string{k.To, k.Relation}] = true
-				}
+		for k, err := range c.Links(ctx, l.id, e.Kind, h.id) {
+			if err != nil {
+				return fmt.Errorf("%s: %w", e.ref(), err)
+			}
+			if k.Direction == "out" {
+				there[[2]string{k.To, k.Relation}] = true
 			}
 		}
 		for _, k := range e.Links {
-			to := l.files[k.File]
-			if k.To != "" {
-				to = l.records[k.To].id
-			}
+			to := l.target(k)
 			if there[[2]string{to, k.Relation}] {
 				continue
 			}

@@ -105,7 +105,7 @@ func (w *world) cutting(t *testing.T, after int64) *client.Client {
 }
 
 func (w *world) broken(t *testing.T) {
-	for _, after := range []int64{2, 6, 11, 24, 60, 120, 210} {
+	for _, after := range []int64{2, 6, 11, 24, 50, 80, 110} {
 		if _, err := demo.Load(t.Context(), w.App.DemoOptions(w.cutting(t, after))); err == nil {
 			t.Fatalf("a load whose line broke after %d requests says that it is done", after)
 		}

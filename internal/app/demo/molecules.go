@@ -20,20 +20,42 @@ const (
 // structure is a record of the collection of that name. Numbers keep the
 // digits that the file has.
 type structure struct {
-	Name      string      `json:"name"`
-	SMILES    string      `json:"smiles,omitempty"`
-	NSC       string      `json:"nsc,omitempty"`
-	CAS       string      `json:"cas,omitempty"`
-	Weight    json.Number `json:"molecular_weight,omitempty"`
-	Measured  json.Number `json:"measured_log_solubility,omitempty"`
-	Predicted json.Number `json:"predicted_log_solubility,omitempty"`
-	Source    string      `json:"source"`
+	Name        string       `json:"name"`
+	SMILES      string       `json:"smiles,omitempty"`
+	Weight      json.Number  `json:"molecular_weight,omitempty"`
+	CAS         string       `json:"cas,omitempty"`
+	Identifiers []identifier `json:"identifiers,omitempty"`
+	Properties  []property   `json:"properties,omitempty"`
+	Source      string       `json:"source"`
+}
+
+type identifier struct {
+	Scheme string `json:"scheme"`
+	Value  string `json:"value"`
+}
+
+type property struct {
+	Name   string      `json:"name"`
+	Value  json.Number `json:"value"`
+	Unit   string      `json:"unit,omitempty"`
+	Method string      `json:"method,omitempty"`
 }
 
 type properties struct {
-	Name       string                 `json:"name"`
-	Properties map[string]json.Number `json:"properties"`
+	Name       string     `json:"name"`
+	Properties []property `json:"properties"`
 }
+
+// logSolubility is the unit of the columns "in mols per litre" of ESOL, which
+// hold the decimal logarithm.
+const logSolubility = "{log10(mol/L)}"
+
+// qm9Units are those of the data set's own description (Ramakrishnan et al.,
+// Scientific Data 1, 140022 (2014), table 3), but for the atomization energies
+// and the heat capacity, which DeepChem gives in kilocalories and calories.
+var qm9Units = map[string]string{"A": "GHz", "B": "GHz", "C": "GHz", "mu": "{debye}", "alpha": "{bohr3}", "homo": "{hartree}", "lumo": "{hartree}", "gap": "{hartree}",
+	"r2": "{bohr2}", "zpve": "{hartree}", "u0": "{hartree}", "u298": "{hartree}", "h298": "{hartree}", "g298": "{hartree}", "cv": "cal/mol/K",
+	"u0_atom": "kcal/mol", "u298_atom": "kcal/mol", "h298_atom": "kcal/mol", "g298_atom": "kcal/mol"}
 
 func (o *organization) readMolecules() error {
 	for _, read := range []func() error{o.readESOL, o.readQM9, o.readAIDS} {
@@ -53,13 +75,16 @@ func (o *organization) add(kind string, content any, links ...link) error {
 }
 
 func (o *organization) readESOL() error {
-	rows, err := o.table(esolFile)
+	_, rows, err := o.table(esolFile)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
 		err := o.add("structure", structure{Name: r["Compound ID"], SMILES: strings.TrimSpace(r["smiles"]), Weight: json.Number(r["Molecular Weight"]),
-			Measured: json.Number(r["measured log solubility in mols per litre"]), Predicted: json.Number(r["ESOL predicted log solubility in mols per litre"]), Source: path.Base(esolFile)})
+			Properties: []property{
+				{"log solubility", json.Number(r["measured log solubility in mols per litre"]), logSolubility, "measured"},
+				{"log solubility", json.Number(r["ESOL predicted log solubility in mols per litre"]), logSolubility, "predicted by ESOL"},
+			}, Source: path.Base(esolFile)})
 		if err != nil {
 			return fmt.Errorf("%s: %w", esolFile, err)
 		}
@@ -68,21 +93,22 @@ func (o *organization) readESOL() error {
 }
 
 func (o *organization) readQM9() error {
-	rows, err := o.table(qm9Table)
+	columns, rows, err := o.table(qm9Table)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
 		name := r["mol_id"]
-		delete(r, "mol_id")
-		p := properties{Name: name + ": QM9 properties", Properties: map[string]json.Number{}}
-		for column, value := range r {
-			p.Properties[column] = json.Number(value)
+		p := properties{Name: name + ": QM9 properties"}
+		for _, column := range columns {
+			if column != "mol_id" {
+				p.Properties = append(p.Properties, property{Name: column, Value: json.Number(r[column]), Unit: qm9Units[column]})
+			}
 		}
-		if err := o.add("structure", structure{Name: name, Source: path.Base(qm9SDF)}, link{File: qm9SDF, Relation: "described in"}); err != nil {
+		if err := o.add("structure", structure{Name: name, Source: path.Base(qm9SDF)}, link{File: qm9SDF, Relation: "described-in"}); err != nil {
 			return err
 		}
-		if err := o.add("result", p, link{File: qm9Table, Relation: "table"}, link{To: "structure/" + name, Relation: "of"}); err != nil {
+		if err := o.add("result", p, link{File: qm9Table, Relation: "output"}, link{To: "structure/" + name, Relation: "of"}); err != nil {
 			return fmt.Errorf("%s: %w", qm9Table, err)
 		}
 	}
@@ -99,8 +125,8 @@ func (o *organization) readAIDS() error {
 		if data["NSC"] == "" {
 			continue // behind the last one
 		}
-		s := structure{Name: "NSC " + data["NSC"], NSC: data["NSC"], CAS: data["CAS_RN"], Source: path.Base(aidsSDF)}
-		if err := o.add("structure", s, link{File: aidsSDF, Relation: "described in"}); err != nil {
+		s := structure{Name: "NSC " + data["NSC"], CAS: data["CAS_RN"], Identifiers: []identifier{{"NSC", data["NSC"]}}, Source: path.Base(aidsSDF)}
+		if err := o.add("structure", s, link{File: aidsSDF, Relation: "described-in"}); err != nil {
 			return err
 		}
 	}
@@ -120,18 +146,17 @@ func sdfData(molecule string) map[string]string {
 	return data
 }
 
-// table reads a CSV file with its column names.
-func (o *organization) table(file string) ([]map[string]string, error) {
+// table reads a CSV file: the names of its columns, and each row by them.
+func (o *organization) table(file string) (columns []string, out []map[string]string, err error) {
 	f, err := embedded.Open(o.at(file))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = f.Close() }()
 	rows, err := csv.NewReader(f).ReadAll()
 	if err != nil || len(rows) == 0 {
-		return nil, fmt.Errorf("%s is not a table: %w", file, err)
+		return nil, nil, fmt.Errorf("%s is not a table: %w", file, err)
 	}
-	var out []map[string]string
 	for _, row := range rows[1:] {
 		r := map[string]string{}
 		for i, column := range rows[0] {
@@ -139,5 +164,5 @@ func (o *organization) table(file string) ([]map[string]string, error) {
 		}
 		out = append(out, r)
 	}
-	return out, nil
+	return rows[0], out, nil
 }

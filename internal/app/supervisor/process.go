@@ -25,7 +25,7 @@ import (
 type Process struct {
 	Path  string       // "" means this program
 	Args  []string     // without the program's name
-	Env   []string     // nothing is inherited; nil means PATH, TZ=UTC and LC_ALL=C.UTF-8
+	Env   []string     // nothing is inherited; nil means [Environ]
 	User  *osproc.User // nil: the supervisor's
 	Files []*os.File   // the child finds them by [Inherited], in this order
 	Log   io.Writer    // gets what the child writes on stdout and stderr; nil discards it
@@ -46,7 +46,7 @@ func (p Process) Start(ctx context.Context) (Running, error) {
 	path := p.Path
 	if path == "" {
 		var err error
-		if path, err = self(); err != nil {
+		if path, err = Self(); err != nil {
 			return nil, err
 		}
 	}
@@ -58,7 +58,7 @@ func (p Process) Start(ctx context.Context) (Running, error) {
 	cmd.Dir = "/" // the supervisor's own folder may be closed to the child
 	cmd.Env = p.Env
 	if cmd.Env == nil {
-		cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "TZ=UTC", "LC_ALL=C.UTF-8"}
+		cmd.Env = Environ()
 	}
 	cmd.Stdout, cmd.Stderr = p.Log, p.Log
 
@@ -185,12 +185,17 @@ var tell = func() func(string) error {
 	}
 }()
 
-// self returns a path that executes this very program, whoever the child runs
+// Environ is all that our children get for an environment.
+func Environ() []string {
+	return append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "TZ=UTC", "LC_ALL=C.UTF-8"}, osproc.Quiet...)
+}
+
+// Self returns a path that executes this very program, whoever the child runs
 // as and whatever has become of the file: a clone under /root is closed to the
 // services' users, and an upgrade replaces the file while old processes still
 // restart their children. The descriptor is kept above those that a child
 // inherits, which would cover it.
-var self = sync.OnceValues(func() (string, error) {
+var Self = sync.OnceValues(func() (string, error) {
 	f, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return "", err

@@ -98,8 +98,13 @@ func freePort(t *testing.T) string {
 
 func up(t *testing.T, dir, listen string, args ...string) *installation {
 	t.Helper()
+	return upBinary(t, binary, dir, listen, args...)
+}
+
+func upBinary(t *testing.T, program, dir, listen string, args ...string) *installation {
+	t.Helper()
 	i := &installation{dir: dir, log: &lines{}, ended: make(chan struct{})}
-	i.cmd = exec.Command(binary, append([]string{"up", "--data", dir, "--listen", listen}, args...)...)
+	i.cmd = exec.Command(program, append([]string{"up", "--data", dir, "--listen", listen}, args...)...)
 	i.cmd.Stderr = i.log
 	out, err := i.cmd.StdoutPipe()
 	if err != nil {
