@@ -19,7 +19,7 @@ LISTEN ?= 127.0.0.1:8443
 TEST := $(GO) run ./internal/testkit/pgrun $(GO) test -json -timeout 30m
 TALLY := $(GO) run ./internal/testkit/tally
 
-.PHONY: run build deb test test-long check bench clean postgres python lint-tool
+.PHONY: run build deb test test-long check bench clean postgres python chromium screens lint-tool
 
 run: postgres build
 	bin/strongroom up --data "$(DATA)" --listen "$(LISTEN)" --demo
@@ -30,10 +30,10 @@ build:
 deb: build
 	scripts/deb.sh bin/strongroom "$(VERSION)"
 
-test: postgres python
+test: postgres python chromium
 	$(TEST) ./... | $(TALLY)
 
-test-long: postgres python
+test-long: postgres python chromium
 	STRONGROOM_LONG=1 $(GO) run ./internal/testkit/pgrun $(GO) test -json -timeout 6h ./... | $(TALLY)
 	scripts/fuzz.sh 30s
 
@@ -56,6 +56,13 @@ python:
 
 postgres:
 	@scripts/ensure-postgres.sh
+
+chromium:
+	@scripts/ensure-chromium.sh
+
+# The pictures in docs/screens, of a demo installation made for them.
+screens:
+	scripts/screens.sh
 
 lint-tool:
 	@scripts/ensure-lint.sh

@@ -228,7 +228,7 @@ func TestTheProblemCodesAreTheCodes(t *testing.T) {
 // detailAt says which argument of the functions that make a detail is its
 // code.
 var detailAt = map[string]int{
-	"internal fault.At": 2, "internal/web/api malformed": 1, "internal/web/api s.fail": 0, "internal/kind p.fail": 1, "internal/kind w.add": 2,
+	"internal fault.At": 2, "internal/web/api malformed": 1, "internal/web/api s.fail": 0, "internal/kind p.fail": 1, "internal/kind w.add": 2, "internal/kind bad": 1,
 }
 
 func TestTheDetailCodesAreTheCodes(t *testing.T) {

@@ -167,6 +167,30 @@ func TestPowersStayInFewHands(t *testing.T) {
 	}
 }
 
+// TestTheConsoleHasNoPowerOfItsOwn holds the pages to the API: of the house
+// they know what is pure (the forms of kinds, the words of policy) and nothing
+// that could read or write by itself.
+func TestTheConsoleHasNoPowerOfItsOwn(t *testing.T) {
+	all, _ := house(t)
+	seen := 0
+	for _, s := range all {
+		if s.test || s.pkg != "web/console" && !strings.HasPrefix(s.pkg, "web/console/") {
+			continue
+		}
+		seen++
+		for _, imp := range imports(s.file) {
+			ours, ok := strings.CutPrefix(imp, "strongroom/internal/")
+			if !ok || ours == "kind" || strings.HasPrefix(ours, "base/") || strings.HasPrefix(ours, "web/console/") {
+				continue
+			}
+			t.Errorf("%s imports %s: a page asks the API, through the client", s.path, ours)
+		}
+	}
+	if seen == 0 {
+		t.Error("no page was found: the test looks in the wrong place")
+	}
+}
+
 // TestPeekIsForIdentityAlone holds the one way past the audit rule where it
 // belongs.
 func TestPeekIsForIdentityAlone(t *testing.T) {

@@ -386,7 +386,7 @@ func (s *Server) route(r *http.Request, parts []string, body []byte) (answer, er
 	case "sandboxes":
 		return s.sandbox(r, parts, in)
 	case "status":
-		return answer{body: object{"state": "ok", "database": object{"connections": 3}}}, nil
+		return answer{body: object{"ready": true, "set_up": true, "version": "1", "jobs": object{"waiting": 3}}}, nil
 	case "orgs":
 		switch {
 		case len(parts) == 2 && r.Method == http.MethodGet:
@@ -856,7 +856,7 @@ func (s *Server) ServeAdmin(t testing.TB, dir string) {
 		_ = json.NewEncoder(w).Encode(object{"promises": out})
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(object{"version": "1", "ready": true})
+		_ = json.NewEncoder(w).Encode(object{"version": "1", "ready": true, "set_up": false})
 	})
 	mux.HandleFunc("GET /keys/status", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(object{"epoch": 3, "guardians": []object{{"zone": "a", "state": "ok"}, {"zone": "b", "state": "gone"}}})

@@ -73,15 +73,15 @@ func (p *unitParser) term(depth int) bool {
 }
 
 func (p *unitParser) component(depth int) bool {
-	switch c := p.peek(); {
-	case c == '(':
+	switch p.peek() {
+	case '(':
 		p.i++
 		if depth >= maxNesting || !p.term(depth+1) || p.peek() != ')' {
 			return false
 		}
 		p.i++
 		return true
-	case c == '{':
+	case '{':
 		return p.braces()
 	}
 	start := p.i

@@ -735,17 +735,6 @@ class Plan:
     updated_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PagePlan:
-    """An answer, or a part of one.
-
-    next: The cursor of the next page; absent on the last one.
-    """
-
-    items: list[Plan]
-    next: str | None = None
-
-
 class FeaturesInput(TypedDict, total=False):
     """A part of a request.
 
@@ -2152,9 +2141,10 @@ class Operations(Caller):
             purpose=True,
         )
 
-    def list_exports(self, *, limit: int | Unset = UNSET) -> Pages[Export]:
+    def list_exports(self, org: str, *, limit: int | Unset = UNSET) -> Pages[Export]:
         """List the exports that one had made.
 
+        org: The organization.
         limit: How many items to return at most.
 
         GET /v1/orgs/{org}/exports, action export.read
@@ -2170,6 +2160,7 @@ class Operations(Caller):
 
     def start_export(
         self,
+        org: str,
         *,
         scope: Literal["record", "collection", "project", "file", "organization"],
         collection: str | Unset = UNSET,
@@ -2182,6 +2173,7 @@ class Operations(Caller):
         It is made in the background and can be fetched for 24 hours, by whoever asked for it and nobody
         else.
 
+        org: The organization.
         scope: How much: a project is a record and all that leads to it by links.
         collection: The collection's name; for the scopes record, collection and project.
         file: The file; for the scope file.
@@ -2199,9 +2191,10 @@ class Operations(Caller):
             json={"scope": scope, "collection": collection, "file": file, "format": format, "record": record},
         )
 
-    def get_export(self, id: str) -> Export:
+    def get_export(self, org: str, id: str) -> Export:
         """See how far an export is.
 
+        org: The organization.
         id: The export.
 
         GET /v1/orgs/{org}/exports/{id}, action export.read
@@ -2214,9 +2207,10 @@ class Operations(Caller):
             purpose=True,
         )
 
-    def delete_export(self, id: str) -> None:
+    def delete_export(self, org: str, id: str) -> None:
         """Remove an export before its day is over.
 
+        org: The organization.
         id: The export.
 
         DELETE /v1/orgs/{org}/exports/{id}, action export.expire
@@ -2228,9 +2222,10 @@ class Operations(Caller):
             None,
         )
 
-    def download_export(self, id: str) -> Download:
+    def download_export(self, org: str, id: str) -> Download:
         """Fetch an export.
 
+        org: The organization.
         id: The export.
 
         GET /v1/orgs/{org}/exports/{id}/content, action export.download
@@ -2276,16 +2271,19 @@ class Operations(Caller):
             purpose=True,
         )
 
-    def list_plans(self) -> PagePlan:
+    def list_plans(self, *, limit: int | Unset = UNSET) -> Pages[Plan]:
         """List the plans.
+
+        limit: How many items to return at most.
 
         GET /v1/plans, action plan.list
         """
-        return self._call(
+        return self._list(
             "GET",
             "/v1/plans",
             {},
-            PagePlan,
+            Plan,
+            query={"limit": limit},
         )
 
     def get_plan(self, plan: str) -> Plan:
@@ -2467,7 +2465,6 @@ __all__ = [
     "OrgRoles",
     "OrganizationInput",
     "PageKit",
-    "PagePlan",
     "Periods",
     "PeriodsInput",
     "Person",

@@ -65,7 +65,10 @@ type Metrics struct {
 // other stands for an operation that was not named at the start.
 const other = "other"
 
-var classes = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "broken"}
+// broken is the class of an answer whose connection ended first.
+const broken = "broken"
+
+var classes = []string{"1xx", "2xx", "3xx", "4xx", "5xx", broken}
 
 // New returns metrics whose series all exist already.
 func New(o Options) *Metrics {
@@ -76,7 +79,10 @@ func New(o Options) *Metrics {
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60}}, []string{"operation"})
 	for _, op := range append([]string{"unaudited", "unrouted", other}, o.Operations...) {
 		m.known[op] = true
-		m.requests.WithLabelValues(op, "2xx")
+		for _, class := range classes {
+			m.requests.WithLabelValues(op, class)
+		}
+		m.duration.WithLabelValues(op)
 	}
 	version, revision := o.Version, ""
 	if version == "" {
@@ -104,7 +110,7 @@ func (m *Metrics) Request(operation string, status int, took time.Duration) {
 	if !m.known[operation] {
 		operation = other
 	}
-	class := "broken"
+	class := broken
 	if status >= 100 && status < 600 {
 		class = classes[status/100-1]
 	}

@@ -67,7 +67,6 @@ const (
 	FileRestore      Action = "file.restore"
 	FileSweep        Action = "file.sweep" // the job that clears an upload that never ended
 	TrashList        Action = "trash.list"
-	TrashPurge       Action = "trash.purge"    // the job that ends the undo window
 	RequestForget    Action = "request.forget" // the job that forgets keys of repeatable requests
 	ExportRun        Action = "export.run"
 	ExportCreate     Action = "export.create" // an archive to fetch later
@@ -118,10 +117,10 @@ var view = []Action{OrgRead, MemberNames, CollectionList, CollectionRead, KitLis
 
 var allowed = map[Role][]Action{
 	Scientist: slices.Concat(view, []Action{
-		RecordCreate, RecordUpdate, RecordDelete, RecordRestore, RecordShare, LinkCreate, LinkDelete, FileUpload, FileDelete, FileRestore, FileSweep, TrashList, TrashPurge, RequestForget}),
+		RecordCreate, RecordUpdate, RecordDelete, RecordRestore, RecordShare, LinkCreate, LinkDelete, FileUpload, FileDelete, FileRestore, FileSweep, TrashList, RequestForget}),
 	Analyst: slices.Concat(view, []Action{ExportRun, ExportCreate, ExportRead, ExportDownload, ExportBuild, ExportExpire}),
 	OrgAdmin: {OrgRead, OrgUpdate, MemberNames, MemberList, MemberAdd, MemberUpdate, MemberRemove, KeyList, KeyCreate, KeyRevoke,
-		CollectionList, CollectionRead, CollectionCreate, CollectionUpdate, KitList, KitInstall, RecordDelete, RecordDeleteAny, RecordRestore, FileDelete, FileDeleteAny, FileRestore, TrashList, TrashPurge, RequestForget},
+		CollectionList, CollectionRead, CollectionCreate, CollectionUpdate, KitList, KitInstall, RecordDelete, RecordDeleteAny, RecordRestore, FileDelete, FileDeleteAny, FileRestore, TrashList, RequestForget},
 	SecurityAdmin: {OrgRead, MemberNames, MemberList, KeyList, KeyRevoke, TrailRead},
 	BillingAdmin:  {OrgRead},
 	SystemAdmin: {OrgListAll, OrgCreate, SandboxExpire, AdminCreate, StatusRead, KeysStatus, ProveRun, ProofRead, ProofStore, TrustKeyCreate,

@@ -81,19 +81,21 @@ type Export struct {
 }
 
 type (
-	orgPath struct {
+	// OrgPath names an organization.
+	OrgPath struct {
 		Org id.Org `path:"org" doc:"The organization."`
 	}
-	onePath struct {
-		orgPath
+	// OnePath names an export.
+	OnePath struct {
+		OrgPath
 		ID id.Export `path:"id" doc:"The export."`
 	}
 	startIn struct {
-		orgPath
+		OrgPath
 		Body Asked
 	}
 	listIn struct {
-		orgPath
+		OrgPath
 		feature.Listing
 	}
 )
@@ -267,7 +269,7 @@ func (e *exporter) start(ctx context.Context, tx *tenant.Tx, in startIn) (featur
 
 type oneOut struct{ Body Export }
 
-func (e *exporter) get(ctx context.Context, tx *tenant.Tx, in onePath) (oneOut, error) {
+func (e *exporter) get(ctx context.Context, tx *tenant.Tx, in OnePath) (oneOut, error) {
 	_, out, err := e.own(ctx, tx, in.ID)
 	return oneOut{out}, err
 }
@@ -544,7 +546,7 @@ func (e *exporter) drop(ctx context.Context, tx *tenant.Tx, exp id.Export, attem
 
 var errAtWork = fault.New(fault.Conflict, "the export is being made: wait until it is ready")
 
-func (e *exporter) remove(ctx context.Context, tx *tenant.Tx, in onePath) (feature.NoContent, error) {
+func (e *exporter) remove(ctx context.Context, tx *tenant.Tx, in OnePath) (feature.NoContent, error) {
 	r, _, err := e.own(ctx, tx, in.ID)
 	switch {
 	case err != nil:
@@ -564,7 +566,7 @@ type ready struct {
 	key   [32]byte
 }
 
-func (e *exporter) download(ctx context.Context, x *feature.Exchange, in onePath) error {
+func (e *exporter) download(ctx context.Context, x *feature.Exchange, in OnePath) error {
 	r := x.Request
 	if r.Purpose == "" || r.Purpose == tenant.Service {
 		r.Purpose = tenant.Export

@@ -95,7 +95,7 @@ type (
 		IfMatch feature.IfMatch `header:"If-Match" doc:"The version that the change is meant for."`
 		Body    Spec
 	}
-	none struct{}
+	listIn struct{ feature.Listing }
 )
 
 // Feature offers the plans.
@@ -104,7 +104,7 @@ func Feature(s *Service) feature.Feature {
 		Promises: []feature.Promise{{ID: "PLAN-1", Clauses: []feature.Clause{{Name: "data", Tag: feature.Canary, Check: s.proveData}}}},
 		Ops: []feature.Op{
 			feature.HandlePlatform(feature.Meta{ID: "list-plans", Method: http.MethodGet, Path: "/v1/plans", Action: policy.PlanList,
-				Summary: "List the plans"}, func(ctx context.Context, tx *platform.Tx, _ none) (feature.List[Plan], error) {
+				Summary: "List the plans"}, func(ctx context.Context, tx *platform.Tx, _ listIn) (feature.List[Plan], error) {
 				all, err := list(ctx, tx)
 				return feature.List[Plan]{Body: feature.NewPage(all, "")}, err
 			}),

@@ -185,7 +185,7 @@ func (s *Records) updateCollection(ctx context.Context, tx *tenant.Tx, in update
 	if uint64(now.Version) != in.Match.Version() {
 		return none, fault.At(fault.Stale, "If-Match", "stale", "the collection has changed since that version")
 	}
-	d := in.Body.CollectionBody.declaration(in.Kind)
+	d := in.Body.declaration(in.Kind)
 	schema, err := d.Check()
 	if err != nil {
 		return none, err

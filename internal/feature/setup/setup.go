@@ -54,7 +54,8 @@ type Places struct {
 }
 
 type (
-	none   struct{}
+	none struct{}
+	// Status says whether the installation waits to be set up.
 	Status struct {
 		Open    bool    `json:"open" doc:"Whether it waits for its first administrator."`
 		Warning string  `json:"warning,omitempty" doc:"What losing the guardians means."`

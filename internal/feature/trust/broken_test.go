@@ -183,7 +183,7 @@ var sabotages = []sabotage{
 		mend: "ALTER POLICY isolation ON pool.trash USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR pool.was_given(org_id, id, owner_id)))"},
 	{name: "a private collection's records are everybody's", clause: "DATA-5/private", want: "is not private",
 		sql: trigger("{schema}.record", "INSERT", "NEW.visibility := 'o'; RETURN NEW;"), mend: untrigger},
-	{name: "everything was given to everybody", clause: "DATA-5/shared", want: "another member's private record", still: "ISO-2/policies",
+	{name: "everything was given to everybody", clause: "DATA-5/shared", want: "another member's private record", still: "DATA-5/sections",
 		sql:  "ALTER FUNCTION pool.was_given(uuid, uuid, uuid) RENAME TO was_given_checked; CREATE FUNCTION pool.was_given(uuid, uuid, uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'; GRANT EXECUTE ON FUNCTION pool.was_given(uuid, uuid, uuid) TO w_pool; ALTER POLICY isolation ON pool.record USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR pool.was_given(org_id, id, owner_id)))",
 		mend: "DROP FUNCTION pool.was_given(uuid, uuid, uuid) CASCADE; ALTER FUNCTION pool.was_given_checked(uuid, uuid, uuid) RENAME TO was_given; CREATE POLICY isolation ON pool.record TO sr_tenant USING (org_id = (SELECT sr.org()) AND (visibility = 'o' OR owner_id = (SELECT sr.usr()) OR pool.was_given(org_id, id, owner_id)))"},
 	{name: "what was given cannot be taken back", clause: "DATA-5/shared", want: "no more shared",

@@ -168,28 +168,26 @@ func TestAFailingCheckTurnsTheTrustPageRed(t *testing.T) {
 	}
 	prove := func() {
 		t.Helper()
-		proofs, err := w.s.App.Proofs.Prove(t.Context(), []string{"ISO-2"})
-		if err != nil {
+		if _, err := w.s.App.Proofs.Prove(t.Context(), []string{"INC-4"}); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("ISO-2 is %s: %+v", proofs[0].State, proofs[0].Clauses)
 	}
-	if p := page(); !strings.Contains(p, `<li class="promise is-stale" id="iso-2">`) {
-		t.Error("before its first proof ISO-2 is shown as something else than too old")
-	}
-	prove()
-	if p := page(); !strings.Contains(p, `<li class="promise is-kept" id="iso-2">`) {
-		t.Error("ISO-2 is not shown as kept")
-	}
-	w.run(t, "ALTER TABLE pool.link NO FORCE ROW LEVEL SECURITY")
-	prove()
-	w.run(t, "ALTER TABLE pool.link FORCE ROW LEVEL SECURITY")
-	if p := page(); !strings.Contains(p, `<li class="promise is-broken" id="iso-2">`) || strings.Contains(p, "pool.link has no forced") {
-		t.Error("ISO-2 is not shown as broken, or with what the error says")
+	if p := page(); !strings.Contains(p, `<li class="promise is-stale" id="inc-4">`) {
+		t.Error("before its first proof INC-4 is shown as something else than too old")
 	}
 	prove()
-	if p := page(); !strings.Contains(p, `<li class="promise is-kept" id="iso-2">`) {
-		t.Error("mended, ISO-2 is not shown as kept")
+	if p := page(); !strings.Contains(p, `<li class="promise is-kept" id="inc-4">`) {
+		t.Error("INC-4 is not shown as kept")
+	}
+	w.run(t, trigger("platform.report", "INSERT", "RETURN NULL;"))
+	prove()
+	w.run(t, untrigger)
+	if p := page(); !strings.Contains(p, `<li class="promise is-broken" id="inc-4">`) || strings.Contains(p, "no such report") {
+		t.Error("INC-4 is not shown as broken, or with what the error says")
+	}
+	prove()
+	if p := page(); !strings.Contains(p, `<li class="promise is-kept" id="inc-4">`) {
+		t.Error("mended, INC-4 is not shown as kept")
 	}
 }
 

@@ -130,8 +130,8 @@ const (
  ON CONFLICT (server) DO UPDATE SET seq = excluded.seq, chain = excluded.chain, ahead = excluded.ahead`
 )
 
-// stepSQL are the statements of a step. Planning the first one takes longer
-// than moving a hundred events with it.
+// stepSQL are the statements of a step. Parsed and planned at each, a hundred
+// times a second, they took a seventh of the database's time under writes.
 var stepSQL = []string{sequenceSQL, horizonSQL, fenceSQL, keepSQL}
 
 // prepare prepares them, once on each connection.

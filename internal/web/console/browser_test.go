@@ -66,6 +66,10 @@ var walks = map[string]func(w *World) []Walk{
 	"GET /account":                    func(*World) []Walk { return []Walk{{Path: "/account"}} },
 	"GET /admin":                      func(*World) []Walk { return []Walk{{Path: "/admin", As: "root"}} },
 	"GET /admin/new":                  func(*World) []Walk { return []Walk{{Path: "/admin/new", As: "root"}} },
+	"GET /admin/plans":                func(*World) []Walk { return []Walk{{Path: "/admin/plans", As: "root"}} },
+	"GET /admin/plans/{plan}":         func(*World) []Walk { return []Walk{{Path: "/admin/plans/team", As: "root"}} },
+	"GET /admin/reports":              func(*World) []Walk { return []Walk{{Path: "/admin/reports", As: "root"}} },
+	"GET /admin/reports/{report}":     func(w *World) []Walk { return []Walk{{Path: "/admin/reports/" + w.Sheet["report"], As: "root"}} },
 	"GET /admin/status":               func(*World) []Walk { return []Walk{{Path: "/admin/status", As: "root"}} },
 	"none":                            func(*World) []Walk { return []Walk{{Path: "/no/such/page", As: "nobody", Want: 404}} },
 }
@@ -97,6 +101,11 @@ func newWorld(t *testing.T) *World {
 			t.Fatal(err)
 		}
 	}
+	report, err := w.S.Client(t, client.Secret{}).CreateReport(t.Context(), client.NewReport{Title: "A door ajar", Description: "Found by trying the handle.\nIt was open."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Sheet["report"] = report.ID
 	w.kits(t)
 	for _, f := range furnish {
 		f(t, w)

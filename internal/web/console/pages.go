@@ -11,6 +11,7 @@ var groups = [][]Page{
 	settingsPages,
 	accountPages,
 	adminPages,
+	adminPlanPages,
 	listPages,
 	recordPages,
 	recordFormPages,

@@ -96,7 +96,7 @@ func (v *Visit) newForm(c client.Collection, f *form.Form, visibility string, pi
 	if visibility == "" {
 		visibility = client.ForOrganization
 	}
-	view := recordForm{Collection: c, Heading: "New: " + collectionTitle(c), Form: f, Back: v.OrgPath("c", c.Kind), Visibility: visibility, Private: true}
+	view := recordForm{Collection: c, Heading: "New in " + collectionTitle(c), Form: f, Back: v.OrgPath("c", c.Kind), Visibility: visibility, Private: true}
 	all, err := v.shelf()
 	if err != nil {
 		return view, err

@@ -66,6 +66,7 @@ func (v *Visit) chooseLink(status int, picked []string, errs Errors) error {
 		for i := range p.Groups { // a record is not linked to itself
 			p.Groups[i].Options = slices.DeleteFunc(p.Groups[i].Options, func(o pickOption) bool { return o.ID == r.ID })
 		}
+		p.Groups = slices.DeleteFunc(p.Groups, func(g pickGroup) bool { return len(g.Options) == 0 })
 		view.Picker = &p
 	}
 	return v.render(status, "record-link", "Link "+view.Title, view)

@@ -176,7 +176,7 @@ func (v *Visit) nav() (items []NavItem) {
 
 // adminMenu lists the parts of the installation.
 var adminMenu = []struct{ label, part string }{
-	{"Organizations", ""}, {"State", "status"}, {"Checks", "checks"}, {"Plans", "plans"}, {"Reports", "reports"},
+	{"Organizations", ""}, {"State", "status"}, {"Plans", "plans"}, {"Reports", "reports"},
 }
 
 // serves reports whether there is a page to look at.

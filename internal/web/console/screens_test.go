@@ -17,7 +17,6 @@ type screen struct {
 	name          string
 	as            string // the organization whose owner looks; "": nobody
 	path          string // below the organization, or from the root with a leading slash
-	press         []string
 	width, height int64
 	dark          bool
 	want          string // what must be on it

@@ -30,11 +30,11 @@ func site(t *testing.T) *docs.Site {
 	return s
 }
 
-func get(t *testing.T, h http.Handler, path string) (*http.Response, string) {
+func get(t *testing.T, h http.Handler, path string) (*httptest.ResponseRecorder, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
-	return w.Result(), w.Body.String()
+	return w, w.Body.String()
 }
 
 var (
@@ -98,8 +98,8 @@ func TestEveryFileOfTheFolderIsAPageInTheNavigation(t *testing.T) {
 			return err
 		}
 		at := "/docs/" + strings.TrimSuffix(p, ".md")
-		if res, _ := get(t, s, at); res.StatusCode != http.StatusOK {
-			t.Errorf("%s: %d", at, res.StatusCode)
+		if res, _ := get(t, s, at); res.Code != http.StatusOK {
+			t.Errorf("%s: %d", at, res.Code)
 		}
 		if !strings.Contains(index, `href="`+at+`"`) {
 			t.Errorf("the index does not lead to %s", at)
@@ -116,7 +116,7 @@ func TestAPageNeedsNothingFromElsewhereAndNoScript(t *testing.T) {
 	s := site(t)
 	for _, p := range s.Paths() {
 		res, body := get(t, s, p)
-		h := res.Header
+		h := res.Header()
 		if csp := h.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; style-src 'self';") || strings.Contains(csp, "unsafe") || strings.Contains(csp, "script") {
 			t.Errorf("%s: the policy is %q", p, csp)
 		}
@@ -136,7 +136,7 @@ func TestAPageIsAnsweredOnceAndThenByItsTag(t *testing.T) {
 	t.Parallel()
 	s := site(t)
 	res, _ := get(t, s, "/docs/errors")
-	tag := res.Header.Get("ETag")
+	tag := res.Header().Get("ETag")
 	r := httptest.NewRequest(http.MethodGet, "/docs/errors", nil)
 	r.Header.Set("If-None-Match", `"other", `+tag)
 	w := httptest.NewRecorder()
@@ -145,8 +145,8 @@ func TestAPageIsAnsweredOnceAndThenByItsTag(t *testing.T) {
 		t.Errorf("%d with %d bytes", w.Code, w.Body.Len())
 	}
 	for path, want := range map[string]int{"/docs": 308, "/docs/errors/": 308, "/docs/errors.md": 308, "/docs/none": 404, "/docs/../etc/passwd": 404, "/docs/errors%00": 404} {
-		if res, _ := get(t, s, path); res.StatusCode != want {
-			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+		if res, _ := get(t, s, path); res.Code != want {
+			t.Errorf("%s: %d, want %d", path, res.Code, want)
 		}
 	}
 	w = httptest.NewRecorder()

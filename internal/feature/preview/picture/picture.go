@@ -60,17 +60,13 @@ type Maker struct{ share *semaphore.Weighted }
 func NewMaker() *Maker { return &Maker{semaphore.NewWeighted(memory)} }
 
 var (
-	errNotPicture  = refuse("not_a_picture", "the file is none of PNG, JPEG, GIF, BMP and TIFF")
-	errUnsupported = refuse("picture_form", "the file uses a form of its picture format that has no preview")
-	errDamaged     = refuse("picture_damaged", "the file does not hold a whole picture")
-	errTooLarge    = refuse("picture_too_large", "the picture is too large for a preview")
-	errTooSlow     = refuse("picture_too_slow", "the picture takes too long for a preview")
+	errNotPicture  = fault.At(fault.UnsupportedMedia, "id", "not_a_picture", "the file is none of PNG, JPEG, GIF, BMP and TIFF")
+	errUnsupported = fault.At(fault.UnsupportedMedia, "id", "picture_form", "the file uses a form of its picture format that has no preview")
+	errDamaged     = fault.At(fault.UnsupportedMedia, "id", "picture_damaged", "the file does not hold a whole picture")
+	errTooLarge    = fault.At(fault.UnsupportedMedia, "id", "picture_too_large", "the picture is too large for a preview")
+	errTooSlow     = fault.At(fault.UnsupportedMedia, "id", "picture_too_slow", "the picture takes too long for a preview")
 	errBusy        = fault.New(fault.Unavailable, "too many previews are being made; try again")
 )
-
-func refuse(code, detail string) error {
-	return fault.At(fault.UnsupportedMedia, "id", code, detail)
-}
 
 // PNG reads a picture of size bytes and returns it as a PNG whose longer side
 // is at most edge pixels. Once it returned, src is read no more.

@@ -42,6 +42,9 @@ var forms = map[string]form{
 	"record_grant": {"((org_id = ( SELECT sr.org() AS org)) AND ((owner_id = ( SELECT sr.usr() AS usr)) OR (person_id = ( SELECT sr.usr() AS usr))))",
 		"((org_id = ( SELECT sr.org() AS org)) AND (owner_id = ( SELECT sr.usr() AS usr)))"},
 	"record_subject": {using: "((org_id = ( SELECT sr.org() AS org)) AND sees_record(org_id, record_id))"},
+	// Exports are their maker's; what is past its time, anybody's job clears away.
+	"export": {"((org_id = ( SELECT sr.org() AS org)) AND ((created_by = ( SELECT sr.usr() AS usr)) OR (expires_at < now())))",
+		"((org_id = ( SELECT sr.org() AS org)) AND (created_by = ( SELECT sr.usr() AS usr)))"},
 	// What follows something else is looked up where that may be private.
 	"link": {"((org_id = ( SELECT sr.org() AS org)) AND ((visibility = 'o'::\"char\") OR (" + ownEnds + ")))",
 		"((org_id = ( SELECT sr.org() AS org)) AND " + ownEnds + ")"},

@@ -6,7 +6,8 @@
 // [Session] is one unit of work inside one organization. It sends nothing
 // until its first statement. In a session that writes, BEGIN, the entry into
 // the organization and that statement travel in one pipeline, and so do the
-// audit row and COMMIT at the end. In a session that reads, each statement is
+// audit row and COMMIT at the end. A change that is one statement is a [Pool.Volley]
+// of one trip instead. In a session that reads, each statement is
 // a pipeline of its own with the entry before it: PostgreSQL runs what stands
 // between two Syncs as one transaction, the settings of the entry are local to
 // it, and under READ COMMITTED each statement would see a snapshot of its own
@@ -733,8 +734,7 @@ func (s *Session) finish(ctx context.Context, closing []Statement) error {
 		s.dirty = true
 		return ErrLeft
 	}
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) && !errors.Is(err, errRolledBack) {
+	if !rolledBack(err) {
 		s.dirty = true
 		_ = s.conn.Conn().Close(ctx)
 		return fmt.Errorf("%w: %w", ErrUnknown, err)

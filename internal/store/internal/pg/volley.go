@@ -48,7 +48,6 @@ func (p *Pool) Volley(ctx context.Context, e Entry, events Statement, each []Sta
 		descriptions[i] = d
 	}
 	sent, err := s.volley(ctx, events, each, descriptions)
-	var refused *pgconn.PgError
 	switch {
 	case err == nil && s.conn.Conn().PgConn().TxStatus() == 'I':
 		return nil
@@ -58,11 +57,19 @@ func (p *Pool) Volley(ctx context.Context, e Entry, events Statement, each []Sta
 	case errors.Is(err, errEntry):
 		_ = s.conn.Conn().Close(ctx)
 		return err
-	case !sent || errors.As(err, &refused):
+	case !sent || rolledBack(err):
 		return s.failed(err)
 	}
 	_ = s.conn.Conn().Close(ctx)
 	return fmt.Errorf("%w: %w", ErrUnknown, err)
+}
+
+// rolledBack reports whether err, the answer to a commit, says that it did not
+// take place. A back-end that is told to end may have committed before it says
+// so: what is FATAL settles nothing.
+func rolledBack(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.SeverityUnlocalized == "ERROR" || errors.Is(err, errRolledBack)
 }
 
 // glimpse asks what a statement looks like, in a transaction of its own that
