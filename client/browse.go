@@ -90,5 +90,6 @@ func (c *Client) PreviewFile(ctx context.Context, org, id string, size int, vers
 	if err != nil {
 		return nil, err
 	}
-	return &Picture{&stream{res.Body, ctx, c}, res.ContentLength, res.Header.Get("Strongroom-Picture")}, nil
+	body := &stream{res.Body, ctx, c}
+	return &Picture{body, res.ContentLength, res.Header.Get("Strongroom-Picture")}, nil
 }

@@ -49,7 +49,7 @@ const recordsName = "/records.ndjson"
 
 // Entry implements feature.Sink.
 func (c counting) Entry(name string, modified time.Time) (io.Writer, error) {
-	var w io.Writer = io.Discard
+	w := io.Discard
 	switch {
 	case c.o.archive != nil:
 		var err error

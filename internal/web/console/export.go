@@ -108,7 +108,7 @@ func (v *Visit) exports() (rows []exportRow, running bool, err error) {
 		}
 	}
 	for _, x := range p.Items {
-		row := exportRow{ExportJob: x, What: v.exportWords(all, x.ExportRequest), Format: strings.ToUpper(x.ExportRequest.Format)}
+		row := exportRow{ExportJob: x, What: v.exportWords(all, x.ExportRequest), Format: strings.ToUpper(x.Format)}
 		if x.State == "ready" {
 			row.Path = v.OrgPath("export", x.ID, "content")
 		}

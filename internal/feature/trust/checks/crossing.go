@@ -68,7 +68,7 @@ func described(ctx context.Context, env feature.Env) (all []operation, err error
 // is a decision, and this check has to learn of it.
 var aboutTheCaller = []string{
 	"POST /v1/sessions", "GET /v1/sessions/current", "DELETE /v1/sessions/current", "PUT /v1/sessions/current/password", "POST /v1/sessions/current/join-code",
-	"GET /v1/orgs", "POST /v1/orgs", "GET /v1/status", "POST /v1/sandboxes", "GET /v1/sandboxes",
+	"GET /v1/orgs", "POST /v1/orgs", "GET /v1/status", "POST /v1/sandboxes", "GET /v1/sandboxes", "DELETE /v1/sandboxes/{org}", "GET /v1/setup", "POST /v1/setup", "GET /v1/roles",
 	"POST /v1/reports", "GET /v1/reports", "GET /v1/reports/{report}", "PUT /v1/reports/{report}", "GET /v1/plans", "GET /v1/plans/{plan}", "PUT /v1/plans/{plan}",
 }
 
