@@ -90,6 +90,10 @@ func (c *Client) PreviewFile(ctx context.Context, org, id string, size int, vers
 	if err != nil {
 		return nil, err
 	}
-	body := &stream{res.Body, ctx, c}
-	return &Picture{body, res.ContentLength, res.Header.Get("Strongroom-Picture")}, nil
+	return &Picture{c.bodyOf(ctx, res), res.ContentLength, res.Header.Get("Strongroom-Picture")}, nil
+}
+
+// bodyOf hands an answer's body over to who asked, who closes it.
+func (c *Client) bodyOf(ctx context.Context, res *http.Response) io.ReadCloser {
+	return &stream{res.Body, ctx, c}
 }

@@ -86,8 +86,7 @@ func (c *Client) DownloadExport(ctx context.Context, org, id string) (*Archive, 
 	if err != nil {
 		return nil, err
 	}
-	body := &stream{res.Body, ctx, c}
-	a := &Archive{ReadCloser: body, Size: res.ContentLength, MediaType: res.Header.Get("Content-Type")}
+	a := &Archive{ReadCloser: c.bodyOf(ctx, res), Size: res.ContentLength, MediaType: res.Header.Get("Content-Type")}
 	if _, p, err := mime.ParseMediaType(res.Header.Get("Content-Disposition")); err == nil {
 		a.Name = p["filename"]
 	}

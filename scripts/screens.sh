@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 
 scripts/ensure-postgres.sh
 scripts/ensure-chromium.sh
-go run ./internal/testkit/pgrun env STRONGROOM_SCREENS="$PWD/docs/screens" go test -count=1 -timeout 20m -run '^TestTheScreensOfTheDemo$' ./internal/web/console
+go run ./internal/testkit/pgrun env STRONGROOM_SCREENS="$PWD/docs/screens" go test -count=1 -timeout 20m -run '^TestTheScreensOfTheDemo$' ./internal/web/console/screens

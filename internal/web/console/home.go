@@ -351,6 +351,17 @@ type moleculesHome struct {
 	New  string
 }
 
+// Formulas and SMILES say whether any structure has one: a column that is empty
+// from top to bottom says nothing.
+func (m moleculesHome) Formulas() bool {
+	return slices.ContainsFunc(m.Rows, func(r structureRow) bool { return r.Formula != "" })
+}
+
+// SMILES is the same for the other column.
+func (m moleculesHome) SMILES() bool {
+	return slices.ContainsFunc(m.Rows, func(r structureRow) bool { return r.SMILES != "" })
+}
+
 type structureRow struct {
 	item
 	Formula string
@@ -407,7 +418,7 @@ func (v *Visit) moleculesHome(s shelf) (*moleculesHome, error) {
 			line.Values = append(line.Values, c.Energy.String()+" "+form.UnitWords("{hartree}"))
 		}
 		for _, p := range c.Properties[:min(len(c.Properties), homeValues)] {
-			if p.Value != "" {
+			if p.Value != "" && c.Energy == "" {
 				line.Values = append(line.Values, strings.TrimSpace(p.Name+" "+p.Value.String()+" "+form.UnitWords(p.Unit)))
 			}
 		}

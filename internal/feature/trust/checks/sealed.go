@@ -106,8 +106,11 @@ func sift(ctx context.Context, env feature.Env, tables []platform.Table, c featu
 		}
 		return struct{}{}, nil
 	})
-	if err != nil || rows == 0 {
-		return rows, errors.Join(err, errors.New("no rows were looked at"))
+	if err == nil && rows == 0 {
+		err = errors.New("no rows were looked at")
+	}
+	if err != nil {
+		return rows, err
 	}
 	_, _, err = platform.Do(ctx, env.Platform, platform.Request{Actor: c.Actor, Org: c.Org, Action: policy.MemberList}, func(ctx context.Context, tx *platform.Tx) (struct{}, error) {
 		for table, sql := range map[string]platform.SQL{

@@ -1,4 +1,7 @@
-package console_test
+// Package screens_test looks at the demo as its people do, and keeps what it
+// sees for the documentation. It stands apart because the demo fills an empty
+// installation only.
+package screens_test
 
 import (
 	"os"
@@ -8,9 +11,12 @@ import (
 
 	"strongroom/client"
 	"strongroom/internal/app/demo"
+	"strongroom/internal/testkit"
 	"strongroom/internal/testkit/browser"
 	"strongroom/internal/testkit/live"
 )
+
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // screen is a picture of the demo for docs/screens.
 type screen struct {
@@ -41,6 +47,7 @@ var screens = []screen{
 	{name: "settings", as: "materials", path: "settings", want: "Kits"},
 	{name: "account", as: "memory", path: "/account", want: "Your account"},
 	{name: "admin", as: "installation", path: "/admin", want: "Organizations"},
+	{name: "admin-plans", as: "installation", path: "/admin/plans", want: "Plans"},
 	{name: "admin-status", as: "installation", path: "/admin/status", want: "State of the installation"},
 }
 
