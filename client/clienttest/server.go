@@ -406,10 +406,10 @@ func (s *Server) route(r *http.Request, parts []string, body []byte) (answer, er
 }
 
 func (s *Server) sandbox(r *http.Request, parts []string, in object) (answer, error) {
-	switch {
-	case r.Method == http.MethodGet:
+	switch r.Method {
+	case http.MethodGet:
 		return pageOf(r, s.sandboxes)
-	case r.Method == http.MethodPost:
+	case http.MethodPost:
 		o := object{"org": s.id("org_"), "name": in["name"], "state": "active", "created_at": "2099-01-01T00:00:00Z", "expires_at": "2099-01-02T00:00:00Z"}
 		s.sandboxes = append(s.sandboxes, o)
 		return answer{http.StatusCreated, object{"org": o["org"], "name": o["name"], "key": "sr_key_abcdefgh_secret", "roles": []string{"scientist"}, "expires_at": o["expires_at"]}}, nil
