@@ -52,10 +52,10 @@ func TestWhatCallersTypeIsFoundNowhere(t *testing.T) {
 		// What an operator can turn on while looking for a fault.
 		settings = "log_level = \"debug\"\n[postgres.settings]\nlog_min_messages = \"debug5\"\nlog_lock_waits = \"on\"\nlog_checkpoints = \"on\"\nlog_connections = \"on\"\nlog_autovacuum_min_duration = \"0\"\n"
 	}
-	i := install(t, settings)
+	i := install(t, settings+"[developer]\nsandboxes = true\n")
 	v := visit(t, i)
 	admin := v.account("administrator")
-	founder(t, i, admin.email, v.text("name of the administrator"), admin.password)
+	v.setUp(t, i, admin)
 	v.signIn(t, &admin)
 	places := []*place{v.tour(t, admin, "schema"), v.tour(t, admin, "pooled")}
 	v.complete(t)

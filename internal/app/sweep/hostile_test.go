@@ -283,9 +283,9 @@ func (v *visitor) quarrel(t testing.TB, p, other *place) {
 		"without the required property": v.content("a record without the required property"),
 		"of the wrong type":             {p.required: v.content("a record of the wrong type")},
 	} {
-		v.do(t, "create-record", owner(step{path: p.in(), set: map[string]any{"/content": content, "/visibility": "organization"}, want: 422}))
+		v.do(t, "create-record", owner(step{drop: []string{"/links"}, path: p.in(), set: map[string]any{"/content": content, "/visibility": "organization"}, want: 422}))
 		v.do(t, "update-record", owner(step{path: rec, header: map[string]string{"If-Match": `"2"`}, set: map[string]any{"/content": content, "/visibility": "organization"}, want: 422}))
-		v.do(t, "create-records", owner(step{path: p.in(), set: map[string]any{"/items/*/content": content}, want: 422}))
+		v.do(t, "create-records", owner(step{drop: []string{"/items/*/links"}, path: p.in(), set: map[string]any{"/items/*/content": content}, want: 422}))
 		_ = what
 	}
 	for _, form := range []any{
@@ -301,19 +301,19 @@ func (v *visitor) quarrel(t testing.TB, p, other *place) {
 	v.do(t, "create-collection", owner(step{path: p.in(), set: map[string]any{"/kind": strict, "/schema": map[string]any{"additionalProperties": false, "propertyNames": map[string]any{"maxLength": 5}, "properties": map[string]any{"a": map[string]any{"enum": []any{1}, "format": "email", "pattern": "^x$"}}}}}))
 	at := p.in()
 	at["kind"] = strict
-	v.do(t, "create-record", owner(step{path: at, set: map[string]any{"/content": v.content("a record with properties that nobody knows")}, want: 422}))
-	v.do(t, "create-record", owner(step{path: at, set: map[string]any{"/content": map[string]any{"a": v.text("a record with a value outside its enum")}}, want: 422}))
+	v.do(t, "create-record", owner(step{drop: []string{"/links"}, path: at, set: map[string]any{"/content": v.content("a record with properties that nobody knows")}, want: 422}))
+	v.do(t, "create-record", owner(step{drop: []string{"/links"}, path: at, set: map[string]any{"/content": map[string]any{"a": v.text("a record with a value outside its enum")}}, want: 422}))
 
 	// Stale, repeated, not here, not yours.
 	v.do(t, "update-record", owner(step{path: rec, header: map[string]string{"If-Match": `"77"`}, set: map[string]any{"/content": p.content(v.sieve, "a stale update")}, want: 412}))
 	key := v.ascii("Idempotency-Key that comes twice")
-	v.do(t, "create-record", owner(step{path: p.in(), header: map[string]string{"Idempotency-Key": key}, set: map[string]any{"/content": p.content(v.sieve, "create-record: /content")}}))
-	v.do(t, "create-record", owner(step{path: p.in(), header: map[string]string{"Idempotency-Key": key}, set: map[string]any{"/content": p.content(v.sieve, "another record under the same key")}, want: 422}))
+	v.do(t, "create-record", owner(step{drop: []string{"/links"}, path: p.in(), header: map[string]string{"Idempotency-Key": key}, set: map[string]any{"/content": p.content(v.sieve, "create-record: /content")}}))
+	v.do(t, "create-record", owner(step{drop: []string{"/links"}, path: p.in(), header: map[string]string{"Idempotency-Key": key}, set: map[string]any{"/content": p.content(v.sieve, "another record under the same key")}, want: 422}))
 	relation := v.text("create-link: /relation that comes twice")
 	v.do(t, "create-link", owner(step{path: rec, set: map[string]any{"/to": p.file, "/relation": relation}}))
 	v.do(t, "create-link", owner(step{path: rec, set: map[string]any{"/to": p.file, "/relation": relation}, want: 409}))
 	v.do(t, "get-record", stranger(step{path: rec, want: 404}))
-	v.do(t, "create-record", stranger(step{path: p.in(), set: map[string]any{"/content": p.content(v.sieve, "a stranger's record")}, want: 404}))
+	v.do(t, "create-record", stranger(step{drop: []string{"/links"}, path: p.in(), set: map[string]any{"/content": p.content(v.sieve, "a stranger's record")}, want: 404}))
 	v.do(t, "upload-file", stranger(step{path: p.in(), body: v.fileOf(t, "a stranger's file", 40<<10), want: 404}))
 	v.do(t, "create-org", owner(step{set: map[string]any{"/owner/email": v.account("owner, refused").email}, drop: []string{"/owner/join_code"}, want: 403}))
 

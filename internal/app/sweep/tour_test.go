@@ -4,15 +4,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"image"
+	"image/png"
 	"io"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"strongroom/internal/app"
 	"strongroom/internal/app/datadir"
@@ -60,7 +65,16 @@ type schema struct {
 func (s *schema) is(kind string) bool { return s.Type == kind }
 
 // free reports whether a string may be of the caller's own choice.
-func (s *schema) free() bool { return s.is("string") && s.Enum == nil && s.Format == "" }
+func (s *schema) free() bool {
+	return s.is("string") && s.Enum == nil && (s.Format == "" || s.Format == "password")
+}
+
+// named reports whether an object's names are the caller's own and its values
+// are not: a body leaves it out unless a step gives it.
+func (s *schema) named() bool {
+	_, described := s.Additional.(map[string]any)
+	return s.is("object") && s.Properties == nil && described
+}
 
 func (d *document) resolve(s *schema) *schema {
 	for s != nil && s.Ref != "" {
@@ -324,6 +338,9 @@ func (f *filler) value(s *schema, at string) any {
 	case s.is("object"):
 		out := map[string]any{}
 		for name, p := range s.Properties {
+			if _, given := f.step.set[at+"/"+name]; !given && f.doc.resolve(p).named() {
+				continue
+			}
 			if !slices.Contains(f.step.drop, at+"/"+name) && f.doc.resolve(p).Format != "date-time" {
 				out[name] = f.value(p, at+"/"+name)
 			}
@@ -487,19 +504,24 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 	form, p.required = v.form("create-collection: /schema")
 	v.do(t, "create-collection", owner(step{path: p.in(), set: map[string]any{"/kind": p.kind, "/schema": form}}))
 	v.do(t, "get-collection", owner(step{path: p.in()}))
+	v.evolve(t, p)
 	record := func(field string) map[string]any { return p.content(v.sieve, field) }
 	create := func(a account, visibility string) string {
-		got := v.do(t, "create-record", as(a, step{path: p.in(), set: map[string]any{"/content": record("create-record: /content"), "/visibility": visibility}}))
+		got := v.do(t, "create-record", as(a, step{path: p.in(), set: map[string]any{"/content": record("create-record: /content"), "/visibility": visibility}, drop: []string{"/links"}}))
 		return got.text(t, "id")
 	}
 	p.records = append(p.records, create(p.owner, "organization"), create(p.member, "private"), create(p.owner, "organization"))
-	bulk := v.do(t, "create-records", owner(step{path: p.in(), set: map[string]any{"/items/*/content": record("create-records: /items/*/content")}}))
+	bulk := v.do(t, "create-records", owner(step{path: p.in(), set: map[string]any{"/items/*/content": record("create-records: /items/*/content"), "/items/*/links/*/to": p.records[0]}}))
 	p.records = append(p.records, bulk.text(t, "items.0.id"))
+	v.do(t, "create-record", owner(step{path: p.in(), set: map[string]any{"/content": record("create-record: /content"), "/links/*/to": p.records[0]}}))
 	p.recordID = p.records[0]
 	rec := p.in("id", p.recordID)
 	v.do(t, "get-record", owner(step{path: rec}))
 	v.do(t, "update-record", owner(step{path: rec, header: map[string]string{"If-Match": `"1"`}, set: map[string]any{"/content": record("update-record: /content"), "/visibility": "organization"}}))
 	v.do(t, "record-history", owner(step{path: rec}))
+	mine := p.in("id", p.records[1])
+	v.do(t, "set-sharing", as(p.member, step{path: mine, set: map[string]any{"/visibility": "private", "/people/*": p.owner.person}}))
+	v.do(t, "get-sharing", as(p.member, step{path: mine}))
 
 	// Files.
 	p.fileBytes = v.fileOf(t, "upload-file", 200<<10)
@@ -514,6 +536,8 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 	v.do(t, "download-file", owner(step{path: file, header: map[string]string{"Range": "bytes=100-40000"}}))
 	v.do(t, "get-file", owner(step{path: file}))
 	v.do(t, "file-history", owner(step{path: file}))
+	shot := v.do(t, "upload-file", owner(step{path: p.in(), body: picture(t), header: map[string]string{"Content-Type": "image/png"}})).text(t, "id")
+	v.do(t, "preview-file", owner(step{path: p.in("id", shot)}))
 
 	// Links.
 	for _, to := range []string{p.file, p.records[2]} {
@@ -529,6 +553,7 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 	v.do(t, "restore-record", owner(step{path: p.in("id", p.records[2])}))
 	other := v.do(t, "upload-file", owner(step{path: p.in(), body: v.fileOf(t, "upload-file, deleted", 3000), header: map[string]string{"Visibility": "private"}})).text(t, "id")
 	v.do(t, "delete-file", owner(step{path: p.in("id", other), header: map[string]string{"If-Match": `"1"`}}))
+	v.do(t, "restore-file", owner(step{path: p.in("id", other)}))
 
 	// Keys.
 	key := v.do(t, "create-key", owner(step{path: p.in(), set: map[string]any{"/roles": []any{"scientist"}, "/scopes": []any{"record.read", "record.create"}}}))
@@ -552,8 +577,14 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 		}
 		v.do(t, "run-export", owner(step{path: p.in(), set: scope, drop: drop}))
 	}
+	v.archives(t, p)
 	v.do(t, "get-org", owner(step{path: p.in()}))
+	v.do(t, "update-org", owner(step{path: p.in()}))
 	v.do(t, "get-session", owner(step{}))
+	v.do(t, "get-roles", step{})
+	v.do(t, "install-kit", owner(step{path: p.in("kit", "memory")}))
+	v.do(t, "list-kits", owner(step{path: p.in()}))
+	v.installation(t, admin, p.owner)
 
 	// Every list, page by page.
 	for _, op := range slices.Sorted(maps.Keys(v.ops)) {
@@ -564,6 +595,10 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 		at := p.in("id", p.recordID)
 		if strings.Contains(o.path, "/files/") {
 			at = file
+		}
+		if strings.HasPrefix(o.path, "/v1/plans") || strings.HasPrefix(o.path, "/v1/reports") {
+			v.do(t, op, as(admin, step{query: url.Values{"limit": {"1"}}}))
+			continue
 		}
 		first := v.do(t, op, owner(step{path: at, query: url.Values{"limit": {"1"}}}))
 		var page struct{ Next string }
@@ -577,13 +612,101 @@ func (v *visitor) tour(t testing.TB, admin account, placement string) *place {
 	return p
 }
 
+// evolve declares a collection with relations, and changes it.
+func (v *visitor) evolve(t testing.TB, p *place) {
+	t.Helper()
+	kind := "r-" + v.ascii("create-collection: /kind, with relations")
+	relations := func(op string) map[string]any {
+		return map[string]any{"l-" + v.ascii(op+": /relations, a name"): map[string]any{"title": v.text(op + ": /relations, a title"), "to": []any{p.kind, "file"}, "many": true}}
+	}
+	form, _ := v.form("create-collection: /schema")
+	first := relations("create-collection")
+	v.do(t, "create-collection", step{token: p.owner.token, path: p.in(), set: map[string]any{"/kind": kind, "/schema": form, "/relations": first}})
+	maps.Copy(first, relations("update-collection"))
+	form["title"] = v.text("update-collection: /schema, title")
+	v.do(t, "update-collection", step{token: p.owner.token, path: p.in("kind", kind), header: map[string]string{"If-Match": `"1"`},
+		set: map[string]any{"/kind": kind, "/schema": form, "/relations": first}})
+}
+
+// archives asks for exports in the background and takes one away.
+func (v *visitor) archives(t testing.TB, p *place) {
+	t.Helper()
+	var made string
+	for _, scope := range []map[string]any{{"/scope": "collection", "/collection": p.kind}, {"/scope": "organization"}} {
+		drop := []string{"/record", "/file"}
+		if scope["/collection"] == nil {
+			drop = append(drop, "/collection")
+		}
+		made = v.do(t, "start-export", step{token: p.owner.token, path: p.in(), set: scope, drop: drop}).text(t, "id")
+		for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			state := v.do(t, "get-export", step{token: p.owner.token, path: p.in("id", made)}).text(t, "state")
+			if state == "ready" {
+				break
+			}
+			if state == "failed" || time.Now().After(end) {
+				t.Fatalf("an export of the %s is %s", scope["/scope"], state)
+			}
+		}
+		v.do(t, "download-export", step{token: p.owner.token, path: p.in("id", made)})
+	}
+	v.do(t, "delete-export", step{token: p.owner.token, path: p.in("id", made)})
+}
+
+// installation calls what belongs to no organization.
+func (v *visitor) installation(t testing.TB, admin, somebody account) {
+	t.Helper()
+	plan := map[string]string{"plan": "team"}
+	tag := v.do(t, "get-plan", step{token: admin.token, path: plan}).header.Get("ETag")
+	v.do(t, "update-plan", step{token: admin.token, path: plan, header: map[string]string{"If-Match": tag}, set: map[string]any{"/periods/sign_in_log_days": 7}})
+
+	report := map[string]string{"report": v.do(t, "create-report", step{}).text(t, "report")}
+	tag = v.do(t, "get-report", step{token: admin.token, path: report}).header.Get("ETag")
+	v.do(t, "update-report", step{token: admin.token, path: report, header: map[string]string{"If-Match": tag}, set: map[string]any{"/state": "acknowledged"}})
+
+	sandbox := v.do(t, "create-sandbox", step{token: somebody.token})
+	v.watchToken("key of a sandbox", sandbox.text(t, "key"))
+	v.do(t, "end-sandbox", step{token: somebody.token, path: map[string]string{"org": sandbox.text(t, "org")}})
+}
+
+// setUp makes the first administrator by the link that a first start leaves.
+func (v *visitor) setUp(t testing.TB, i *installation, admin account) {
+	t.Helper()
+	v.do(t, "get-setup", step{})
+	link, err := os.ReadFile(filepath.Join(i.layout.Path(), app.LinkFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(strings.TrimSpace(string(link)), "#")
+	v.do(t, "run-setup", step{set: map[string]any{"/code": code, "/email": admin.email, "/password": admin.password, "/organization/placement": "pooled", "/organization/plan": "enterprise"}})
+	v.watch("code of the set-up", code)
+}
+
+// picture is a small PNG of noise.
+func picture(t testing.TB) []byte {
+	t.Helper()
+	m := image.NewGray(image.Rect(0, 0, 40, 30))
+	copy(m.Pix, noise(t, len(m.Pix)))
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // notFree are strings of bodies in which nobody can write what they like: the
 // API takes one of a few words or an identifier of its own making there.
 var notFree = map[string]string{
-	"create-key /scopes/*":        "one of the actions that the roles allow",
-	"create-link /to":             "an identifier",
-	"run-export /record":          "an identifier",
-	"create-org /owner/join_code": "a code that the server made; planted through add-member",
+	"create-key /scopes/*":               "one of the actions that the roles allow",
+	"create-link /to":                    "an identifier",
+	"create-record /links/*/to":          "an identifier",
+	"create-records /items/*/links/*/to": "an identifier",
+	"set-sharing /people/*":              "an identifier",
+	"run-export /record":                 "an identifier",
+	"start-export /record":               "an identifier",
+	"start-export /file":                 "an identifier",
+	"run-setup /code":                    "a code that the server made",
+	"run-setup /organization/plan":       "one of the plans",
+	"create-org /owner/join_code":        "a code that the server made; planted through add-member",
 }
 
 // complete fails the test where the description names an operation or a string

@@ -112,6 +112,40 @@ func TestEveryEventHasItsPlaceAndPlacesAreDense(t *testing.T) {
 	}
 }
 
+func TestANumberThatIsMadeGoodIsNoEvent(t *testing.T) {
+	d, org := testkit.Open(t), testkit.Org(t, "schema").ID
+	const each, workers = 60, 8
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range each {
+				p, err := d.Audit.Draft(t.Context(), entry(t, org))
+				if err != nil {
+					t.Errorf("draft: %v", err)
+					return
+				}
+				p.Statement() // and then its transaction does not commit
+				wait, err := d.Audit.Start(t.Context(), entry(t, org))
+				if err != nil {
+					t.Errorf("start: %v", err)
+					return
+				}
+				p.Lost()
+				if _, err := wait(t.Context()); err != nil {
+					t.Errorf("append: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if events := testkit.AllEvents(t, d, org); len(events) != each*workers {
+		t.Errorf("%d events, want %d", len(events), each*workers)
+	}
+	if d.Audit.Broken() != 0 {
+		t.Errorf("%d breaks in a chain that nobody touched", d.Audit.Broken())
+	}
+}
+
 func TestWhatCameFirstStandsFirst(t *testing.T) {
 	d, org := testkit.Open(t), testkit.Org(t, "schema").ID
 	var order []id.Request

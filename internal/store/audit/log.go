@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -359,7 +360,7 @@ func (l *Log) owe(owed []waiting, w waiting) []waiting {
 func (l *Log) write(ctx context.Context, batch []waiting) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if fence := l.fence.Load(); fence > 0 && !batch[0].row.void {
+	if fence := l.fence.Load(); fence > 0 && !slices.ContainsFunc(batch, func(w waiting) bool { return w.row.void }) {
 		placed, err := l.place(ctx, batch, fence)
 		if placed || err != nil {
 			return err
