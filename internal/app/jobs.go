@@ -30,10 +30,21 @@ type jobs struct {
 	ended  chan struct{}
 }
 
+// Jobs at a time, and how many of them may be ones that take long. An export
+// may run for hours and is anybody's to ask for; what removes, forgets and
+// sweeps must not wait for it.
+const (
+	maxJobs     = 4
+	maxLongJobs = 2
+	longJob     = 10 * time.Minute
+	longAgain   = time.Second
+)
+
 type doorWorker struct {
 	river.WorkerDefaults[tenant.JobArgs]
 	app  *App
 	jobs map[string]feature.Job
+	long chan struct{} // one for each long job at work
 }
 
 // Timeout implements river.Worker.
@@ -46,6 +57,14 @@ func (w *doorWorker) Work(ctx context.Context, j *river.Job[tenant.JobArgs]) err
 	job, ok := w.jobs[j.Args.Job]
 	if !ok {
 		return river.JobCancel(fmt.Errorf("no feature offers this job"))
+	}
+	if job.Most > longJob {
+		select {
+		case w.long <- struct{}{}:
+			defer func() { <-w.long }()
+		default:
+			return river.JobSnooze(longAgain)
+		}
 	}
 	r, err := w.app.Tenant.JobRequest(ctx, j.Args, job.Action, w.app.Identity.ForJob)
 	if err == nil {
@@ -71,7 +90,7 @@ func startJobs(ctx context.Context, a *App) (*jobs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
-	w := &doorWorker{app: a, jobs: map[string]feature.Job{}}
+	w := &doorWorker{app: a, jobs: map[string]feature.Job{}, long: make(chan struct{}, maxLongJobs)}
 	for _, f := range a.Features {
 		for _, j := range f.Jobs {
 			w.jobs[j.Kind] = j
@@ -87,7 +106,7 @@ func startJobs(ctx context.Context, a *App) (*jobs, error) {
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
-		Schema: "jobs", Workers: workers, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}, proofQueue: {MaxWorkers: 1}},
+		Schema: "jobs", Workers: workers, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: maxJobs}, proofQueue: {MaxWorkers: 1}},
 		// An error may name ids, never content; River's own lines stay short.
 		Logger:               slog.New(slog.DiscardHandler),
 		FetchPollInterval:    time.Second,

@@ -60,7 +60,8 @@ func refusedAtDoor[T any](ctx context.Context, s *Service, r platform.Request) (
 }
 
 // AddMember adds a person to r.Org. Somebody whose address is new gets an
-// account; an account that exists joins by the code that its holder made.
+// account, but not by a sandbox; an account that exists joins by the code that
+// its holder made.
 func (s *Service) AddMember(ctx context.Context, r platform.Request, m NewMember) (Member, audit.Receipt, error) {
 	r.Action = policy.MemberAdd
 	if !mayIn(r) { // before a password is hashed for somebody who may not
@@ -83,7 +84,9 @@ func (s *Service) AddMember(ctx context.Context, r platform.Request, m NewMember
 		out := Member{Roles: sortedRoles(toNames(m.Roles)), State: "active", CreatedAt: tx.Now()}
 		var err error
 		if m.JoinCode == "" {
-			out.Person, err = fresh.insert(ctx, tx)
+			if err = noSandbox(ctx, tx, org); err == nil {
+				out.Person, err = fresh.insert(ctx, tx)
+			}
 		} else {
 			out.Person, err = holderOf(ctx, tx, m.JoinCode)
 		}

@@ -138,6 +138,20 @@ func roomForSandbox(ctx context.Context, tx *platform.Tx, p id.Person) error {
 	return nil
 }
 
+var errSandboxAccount = fault.At(fault.Denied, "/email", "sandbox", "a sandbox makes no accounts; ask for the join code of somebody who has one")
+
+// noSandbox refuses accounts to a sandbox. Who may sign in to the installation
+// and who may ask which addresses can already is its organizations' to decide;
+// a sandbox is anybody's, and an account outlives it.
+func noSandbox(ctx context.Context, tx *platform.Tx, org id.Org) error {
+	var sandbox bool
+	err := tx.QueryRow(ctx, sqlIsSandbox, org).Scan(&sandbox)
+	if err == nil && sandbox {
+		err = errSandboxAccount
+	}
+	return err
+}
+
 // orgRoles are all that somebody can hold in an organization.
 func orgRoles() (all []policy.Role) {
 	for _, role := range policy.Roles {

@@ -102,6 +102,8 @@ FROM platform.org WHERE sandbox_of = $1 AND ($2::uuid IS NULL OR id > $2) ORDER 
 	sqlExpiredSandboxes = platform.Lit(`
 SELECT id FROM platform.org WHERE state = 'active' AND expires_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2`)
 
+	sqlIsSandbox = platform.Lit(`SELECT sandbox_of IS NOT NULL FROM platform.org WHERE id = $1`)
+
 	sqlGetSandbox = platform.Lit(`SELECT sandbox_of, state FROM platform.org WHERE id = $1 AND sandbox_of IS NOT NULL FOR NO KEY UPDATE`)
 
 	sqlEndSandbox = platform.Lit(`UPDATE platform.org SET state = 'expired', expires_at = least(expires_at, $2) WHERE id = $1`)

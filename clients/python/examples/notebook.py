@@ -25,7 +25,7 @@ session = Client(server, ca=ca).create_session(email=email, password=password)
 me = Client(server, ca=ca, token=session.token)
 sandbox = me.create_sandbox(name="A first session")
 org = sandbox.org
-print(f"{session.person.name} has {sandbox.name} until {sandbox.expires_at:%H:%M} UTC")
+print(f"{session.person.name} has {sandbox.name} until {sandbox.expires_at:%d %b, %H:%M} UTC")
 
 # %% From here on a program works there, with the sandbox's key
 client = Client(server, ca=ca, token=sandbox.key, purpose="analysis")

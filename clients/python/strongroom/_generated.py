@@ -1143,8 +1143,9 @@ class Operations(Caller):
 
         The caller, a person who has signed in, owns it and holds every role in it. The key in the answer
         may do in it whatever a key may do, and is never shown again. After 24 hours, or when it is ended,
-        nobody enters it any more; what was stored in it stays there, sealed. One person has up to 3 at a
-        time and makes up to 10 a day. An operator can switch sandboxes off; then this is denied.
+        nobody enters it any more; what was stored in it stays there, sealed. People who have an account
+        join by a code of theirs; new accounts are not made there. One person has up to 3 at a time and
+        makes up to 10 a day. An operator can switch sandboxes off; then this is denied.
 
         name: Default: Sandbox.
 
@@ -1849,6 +1850,8 @@ class Operations(Caller):
 
     def delete_link(self, org: str, kind: str, id: str, link: str) -> None:
         """Remove a link.
+
+        One by which fields of the record are about a person stays as long as they are there.
 
         org: The organization.
         kind: The collection's name.

@@ -443,6 +443,12 @@ func TestTheTablesBecomeRecordsWithEveryDigit(t *testing.T) {
 	for ref, want := range map[string]string{
 		"structure/Amigdalin": `{"name":"Amigdalin","smiles":"OCC3OC(OCC2OC(OC(C#N)c1ccccc1)C(O)C(O)C2O)C(O)C(O)C3O","molecular_weight":457.4320000000001,"properties":[` +
 			`{"name":"log solubility","value":-0.77,"unit":"{log10(mol/L)}","method":"measured"},{"name":"log solubility","value":-0.9740000000000001,"unit":"{log10(mol/L)}","method":"predicted by ESOL"}],"source":"delaney-processed.csv"}`,
+		// Counted in the file: methane, ammonia, water, acetylene, hydrogen cyanide.
+		"structure/gdb_1":   `{"name":"gdb_1","formula":"CH4","source":"qm9_mini.sdf"}`,
+		"structure/gdb_2":   `{"name":"gdb_2","formula":"H3N","source":"qm9_mini.sdf"}`,
+		"structure/gdb_3":   `{"name":"gdb_3","formula":"H2O","source":"qm9_mini.sdf"}`,
+		"structure/gdb_4":   `{"name":"gdb_4","formula":"C2H2","source":"qm9_mini.sdf"}`,
+		"structure/gdb_5":   `{"name":"gdb_5","formula":"CHN","source":"qm9_mini.sdf"}`,
 		"structure/NSC 170": `{"name":"NSC 170","cas":"999-99-9","identifiers":[{"scheme":"NSC","value":"170"}],"source":"NCI_aids_few.sdf"}`,
 	} {
 		if got := find(ref); got != want {

@@ -3,8 +3,12 @@ package demo
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -22,6 +26,7 @@ const (
 type structure struct {
 	Name        string       `json:"name"`
 	SMILES      string       `json:"smiles,omitempty"`
+	Formula     string       `json:"formula,omitempty"`
 	Weight      json.Number  `json:"molecular_weight,omitempty"`
 	CAS         string       `json:"cas,omitempty"`
 	Identifiers []identifier `json:"identifiers,omitempty"`
@@ -97,6 +102,18 @@ func (o *organization) readQM9() error {
 	if err != nil {
 		return err
 	}
+	b, err := embedded.ReadFile(o.at(qm9SDF))
+	if err != nil {
+		return err
+	}
+	formulas := map[string]string{}
+	for molecule := range strings.SplitSeq(string(b), "$$$$\n") {
+		if name, _, _ := strings.Cut(molecule, "\n"); name != "" {
+			if formulas[name], err = formulaOf(molecule); err != nil {
+				return fmt.Errorf("%s: %s: %w", qm9SDF, name, err)
+			}
+		}
+	}
 	for _, r := range rows {
 		name := r["mol_id"]
 		p := properties{Name: name + ": QM9 properties"}
@@ -105,7 +122,7 @@ func (o *organization) readQM9() error {
 				p.Properties = append(p.Properties, property{Name: column, Value: json.Number(r[column]), Unit: qm9Units[column]})
 			}
 		}
-		if err := o.add("structure", structure{Name: name, Source: path.Base(qm9SDF)}, link{File: qm9SDF, Relation: "described-in"}); err != nil {
+		if err := o.add("structure", structure{Name: name, Formula: formulas[name], Source: path.Base(qm9SDF)}, link{File: qm9SDF, Relation: "described-in"}); err != nil {
 			return err
 		}
 		if err := o.add("result", p, link{File: qm9Table, Relation: "output"}, link{To: "structure/" + name, Relation: "of"}); err != nil {
@@ -131,6 +148,43 @@ func (o *organization) readAIDS() error {
 		}
 	}
 	return nil
+}
+
+// formulaOf counts the atoms of a molfile (V2000), hydrogen among them, in the
+// order of Hill: carbon, hydrogen, then by the alphabet. It is for files that
+// write down every hydrogen, as those with geometries do.
+func formulaOf(molecule string) (string, error) {
+	lines := strings.Split(molecule, "\n")
+	if len(lines) < 4 || len(lines[3]) < 3 {
+		return "", errors.New("no line of counts")
+	}
+	atoms, err := strconv.Atoi(strings.TrimSpace(lines[3][:3]))
+	if err != nil || atoms < 1 || len(lines) < 4+atoms {
+		return "", errors.New("not as many atoms as the line of counts says")
+	}
+	count := map[string]int{}
+	for _, l := range lines[4 : 4+atoms] {
+		fields := strings.Fields(l)
+		if len(fields) < 4 {
+			return "", errors.New("an atom without a symbol")
+		}
+		count[fields[3]]++
+	}
+	symbols := slices.Sorted(maps.Keys(count))
+	if count["C"] > 0 {
+		symbols = slices.DeleteFunc(symbols, func(s string) bool { return s == "C" || s == "H" })
+		symbols = append([]string{"C", "H"}, symbols...)
+	}
+	var b strings.Builder
+	for _, s := range symbols {
+		switch n := count[s]; {
+		case n == 1:
+			b.WriteString(s)
+		case n > 1:
+			b.WriteString(s + strconv.Itoa(n))
+		}
+	}
+	return b.String(), nil
 }
 
 // sdfData reads the data items behind a structure: a line ">  <NAME>", and the

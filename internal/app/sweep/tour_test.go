@@ -37,6 +37,7 @@ type document struct {
 
 type operation struct {
 	ID          string `json:"operationId"`
+	Security    []any
 	Parameters  []parameter
 	RequestBody struct {
 		Content map[string]struct{ Schema *schema }

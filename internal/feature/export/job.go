@@ -480,8 +480,13 @@ func (e *exporter) settle(ctx context.Context, tx *tenant.Tx, exp id.Export, a a
 	tx.Count("bytes", size)
 	n, err := tx.Exec(ctx, tenant.Lit(`UPDATE export SET state = $4, code = $5, entries = $6, size = $7, updated_at = $8, expires_at = $9
  WHERE org_id = $1 AND id = $2 AND attempt = $3 AND state = 'running'`), tx.Org().UUID(), exp.UUID(), a.attempt, state, code, entries, size, tx.Now(), until)
-	if err == nil && n > 0 {
+	switch {
+	case err == nil && n > 0:
 		tx.Enqueue(tenant.Job{Kind: ExpireJob, Ref: exp, At: until.Add(time.Minute)})
+	case err == nil:
+		// The export was removed meanwhile, or another attempt took over: nobody
+		// would come for what this one made.
+		err = e.blobs.Delete(ctx, object(tx.Org(), exp, a.attempt))
 	}
 	if failure != nil && fault.Is(failure, fault.Internal) {
 		e.log.Error("an export failed", "export", exp.String(), "err", failure)

@@ -3,6 +3,7 @@ package export_test
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"io"
@@ -162,6 +163,7 @@ func TestExportsInTheBackground(t *testing.T) {
 		{"an export of what is not there fails and says so", anExportOfWhatIsNotThereFailsAndSaysSo},
 		{"who loses the role gets no archive", whoLosesTheRoleGetsNoArchive},
 		{"after a day an archive is gone", afterADayAnArchiveIsGone},
+		{"an export that is removed while it is made leaves no archive", anExportThatIsRemovedWhileItIsMadeLeavesNoArchive},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -397,5 +399,53 @@ func afterADayAnArchiveIsGone(t *testing.T, s *live.Server) {
 	}
 	if _, err := colleague.ExportState(t.Context(), l.org.ID, next.ID); err != nil {
 		t.Errorf("the colleague's own, which has a day left, is gone too: %v", err)
+	}
+}
+
+// anExportThatIsRemovedWhileItIsMadeLeavesNoArchive takes the row away as soon
+// as an attempt has claimed it: no job would ever come for its archive.
+func anExportThatIsRemovedWhileItIsMadeLeavesNoArchive(t *testing.T, s *live.Server) {
+	l := newLab(t, s, "pooled")
+	analyst := l.org.Member(t, client.Analyst)
+	person, err := id.ParsePerson(analyst.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), l.s.Doors.DB.URL("sr_root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), `CREATE FUNCTION pool.take_away() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+ DELETE FROM pool.export WHERE org_id = NEW.org_id AND id = NEW.id; RETURN NULL; END $$;
+CREATE TRIGGER take_away AFTER UPDATE ON pool.export FOR EACH ROW WHEN (NEW.state = 'running' AND NEW.created_by = '`+person.UUID().String()+`') EXECUTE FUNCTION pool.take_away()`); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if _, err := conn.Exec(context.WithoutCancel(t.Context()), `DROP FUNCTION pool.take_away() CASCADE`); err != nil {
+			t.Error(err)
+		}
+	}()
+	job, err := analyst.StartExport(t.Context(), l.org.ID, client.ExportRequest{Scope: client.OfOrganization})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exp, err := id.ParseExport(job.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := func() bool {
+		return slices.ContainsFunc(testkit.AllEvents(t, l.s.Doors, l.orgID), func(e audit.Event) bool {
+			return e.Action == policy.ExportBuild && e.Counts["bytes"] > 0 && slices.Contains(e.Targets, job.ID)
+		})
+	}
+	for deadline := time.Now().Add(30 * time.Second); !made(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it was never made")
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(l.s.DataDir, "objects", "orgs", l.org.ID, id.FileOf(exp.UUID()).String(), "*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }

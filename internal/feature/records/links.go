@@ -682,17 +682,21 @@ func (s *Records) deleteLink(ctx context.Context, tx *tenant.Tx, in deleteLinkIn
 	}
 	var from, to uuid.UUID
 	var toKind, sight string
+	var token []byte
 	err = tx.QueryRow(ctx, tenant.Lit(`DELETE FROM link l USING record r WHERE l.org_id = $1 AND l.id = $2 AND (l.from_id = $3 OR l.to_id = $3)
  AND r.org_id = $1 AND r.id = $3 AND r.collection_id = $4
  AND EXISTS (SELECT FROM record f WHERE f.org_id = $1 AND f.id = l.from_id)
  AND (EXISTS (SELECT FROM record t WHERE t.org_id = $1 AND t.id = l.to_id) OR EXISTS (SELECT FROM file t WHERE t.org_id = $1 AND t.id = l.to_id))
- RETURNING l.from_id, l.to_id, l.to_kind, l.visibility::text`),
-		tx.Org().UUID(), in.Link.UUID(), in.ID.UUID(), c.ID.UUID()).Scan(&from, &to, &toKind, &sight)
+ RETURNING l.from_id, l.to_id, l.to_kind, l.visibility::text, l.token`),
+		tx.Org().UUID(), in.Link.UUID(), in.ID.UUID(), c.ID.UUID()).Scan(&from, &to, &toKind, &sight, &token)
 	if errors.Is(err, tenant.ErrNoRows) {
 		err = fault.New(fault.NotFound, "no such link")
 	}
-	if err == nil && toKind == "file" && sight == feature.SightPrivate {
+	switch {
+	case err == nil && toKind == "file" && sight == feature.SightPrivate:
 		err = unshareFile(ctx, tx, from, to)
+	case err == nil && toKind == "record":
+		err = saysNothingAbout(ctx, tx, from, to, token)
 	}
 	return feature.NoContent{}, err
 }

@@ -62,7 +62,8 @@ func Feature(s *Records) feature.Feature {
 			feature.Handle(feature.Meta{ID: "create-link", Example: `{"relation": "related", "to": "fil_01m81en5jhfb2r9c9gak8atqx7"}`, Method: http.MethodPost, Path: recordPath + "/links", Action: policy.LinkCreate,
 				Summary: "Link a record to a record or a file", Status: http.StatusCreated, Errors: []fault.Kind{fault.Conflict}}, s.createLink),
 			feature.Handle(feature.Meta{ID: "delete-link", Method: http.MethodDelete, Path: recordPath + "/links/{link}", Action: policy.LinkDelete,
-				Summary: "Remove a link"}, s.deleteLink),
+				Summary: "Remove a link", Description: "One by which fields of the record are about a person stays as long as they are there.",
+				Errors: []fault.Kind{fault.Conflict}}, s.deleteLink),
 		})}
 }
 

@@ -324,6 +324,35 @@ func (s *Records) subjectOf(ctx context.Context, tx *tenant.Tx, rec uuid.UUID, w
 	return keytree.Leaf(leaves[0]), addSubjects(ctx, tx, []subjectRow{{rec, keytree.Leaf(leaves[0]), false}})
 }
 
+var errAboutHer = fault.New(fault.Conflict, "fields of the record are about this person: take them out before the link")
+
+// saysNothingAbout refuses to end the link by which fields of a record are a
+// person's. They keep her leaf as long as they are there: linked to somebody
+// else, what is written into them then would be erased with the wrong person.
+// The lock keeps a change of the record from bringing such fields in meanwhile.
+func saysNothingAbout(ctx context.Context, tx *tenant.Tx, rec, person uuid.UUID, token []byte) error {
+	var version, leaf int64
+	var body seal.Sealed
+	err := tx.QueryRow(ctx, tenant.Lit(`SELECT r.version, r.body, s.leaf FROM record r JOIN record_subject s ON s.org_id = r.org_id AND s.record_id = $3 AND s.own
+ WHERE r.org_id = $1 AND r.id = $2 FOR SHARE OF r`), tx.Org().UUID(), rec, person).Scan(&version, &body, &leaf)
+	if errors.Is(err, tenant.ErrNoRows) {
+		return nil // nobody's record
+	}
+	if err != nil || simple(body) {
+		return err
+	}
+	sections, err := tx.Open(ctx, tableRecord, rec, uint64(version), body)
+	if err != nil {
+		return err
+	}
+	for _, part := range sections {
+		if !part.Erased && part.Subject == keytree.Leaf(leaf) && part.Name == sectionRelation+hex.EncodeToString(token[:8]) {
+			return errAboutHer
+		}
+	}
+	return nil
+}
+
 var errNotOnePerson = fault.At(fault.Invalid, "/links", "one_person", "a field is about the person whom the record is linked to: exactly one such link to a person's record is needed")
 
 // subjectRow says that a record holds, or may come to hold, sections under a

@@ -201,6 +201,62 @@ func TestAPersonsFieldsGoWithThePersonAndTheRestStays(t *testing.T) {
 	})
 }
 
+// Otherwise what is written about the second person would go with the first
+// one, and stay when she herself is erased.
+func TestAFieldAboutAPersonHoldsTheLinkToHer(t *testing.T) {
+	t.Parallel()
+	testkit.EachPlacement(t, func(t *testing.T, placement string) {
+		c := openClinic(t, placement)
+		var people [2]records.Record
+		for i, name := range []string{"Ida", "Eva"} {
+			var err error
+			if people[i], err = c.in(c.ada, "people").create("people", `{"name":"`+name+`"}`, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		visits := func() *as { return c.in(c.ada, "visits") }
+		visit, err := visits().linked(`{"said":"it hurts","dose":1}`, records.NewLink{Relation: "patient", To: people[0].ID.String()}, records.NewLink{Relation: "doctor", To: people[0].ID.String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := visits().links(visit.ID, 10, "")
+		if err != nil || len(p.Items) != 2 {
+			t.Fatal(p, err)
+		}
+		link := map[string]id.Link{}
+		for _, l := range p.Items {
+			link[l.Relation] = l.ID
+		}
+		a := visits()
+		refused(t, a.unlink(visit.ID, link["patient"]), fault.Conflict)
+		a.recorded(audit.Refused, "conflict", visit.ID, link["patient"])
+		refused(t, c.in(c.ada, "people").unlink(people[0].ID, link["patient"]), fault.Conflict) // from her end
+		if err := visits().unlink(visit.ID, link["doctor"]); err != nil {
+			t.Errorf("a link that no field depends on: %v", err)
+		}
+		if _, err := visits().update(visit.ID, 1, `{"dose":1}`, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := visits().unlink(visit.ID, link["patient"]); err != nil {
+			t.Fatalf("the fields are gone, and the link stays: %v", err)
+		}
+		if _, err := visits().link(visit.ID, people[1].ID.String(), "patient"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := visits().update(visit.ID, 2, `{"said":"it is better","dose":1}`, ""); err != nil {
+			t.Fatal(err)
+		}
+		c.destroy(people[0].ID)
+		if got, err := visits().get("visits", visit.ID); err != nil || string(got.Content) != `{"said":"it is better","dose":1}` {
+			t.Errorf("what is about the second went with the first: %s, %v", got.Content, err)
+		}
+		c.destroy(people[1].ID)
+		if got, err := visits().get("visits", visit.ID); err != nil || string(got.Content) != `{"dose":1}` {
+			t.Errorf("what is about the second stays: %s, %v", got.Content, err)
+		}
+	})
+}
+
 func TestAFieldAboutAPersonNeedsExactlyOneLinkToHer(t *testing.T) {
 	t.Parallel()
 	testkit.EachPlacement(t, func(t *testing.T, placement string) {

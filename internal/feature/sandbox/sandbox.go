@@ -46,6 +46,7 @@ func Feature(s *identity.Service, o Options) feature.Feature {
 			Summary: "Make a throw-away organization", Status: http.StatusCreated, MaxBody: maxBody,
 			Description: "The caller, a person who has signed in, owns it and holds every role in it. The key in the answer may do in it whatever a key may do, and is never shown again. " +
 				"After 24 hours, or when it is ended, nobody enters it any more; what was stored in it stays there, sealed. " +
+				"People who have an account join by a code of theirs; new accounts are not made there. " +
 				"One person has up to 3 at a time and makes up to 10 a day. An operator can switch sandboxes off; then this is denied.",
 			Errors: []fault.Kind{fault.Denied, fault.Conflict}}, f.create),
 		feature.HandleSelf(feature.Meta{ID: "list-sandboxes", Method: http.MethodGet, Path: path, Action: policy.SandboxList,

@@ -161,7 +161,7 @@ func TestOnePersonHasThreeAtATimeHoweverFastSheAsks(t *testing.T) {
 	}
 }
 
-func TestTheDayAndTheInstallationAreBounded(t *testing.T) {
+func TestTheDayOfOnePersonIsBounded(t *testing.T) {
 	t.Parallel()
 	s := live.Start(t)
 	root := superuser(t, s)
@@ -205,6 +205,21 @@ func TestAfterItsTimeNobodyEntersAndTheJobTakesEveryWayInAway(t *testing.T) {
 	if _, err := program.ListCollections(t.Context(), box.Org, client.List{}); client.Status(err) != http.StatusUnauthorized {
 		t.Errorf("before the job has run, the key opens: %v", err)
 	}
+	in, err := s.Client(t, client.Secret{}).SignIn(t.Context(), dev.Email, dev.Password)
+	if err != nil || slices.ContainsFunc(in.Organizations, func(o client.Organization) bool { return o.ID == box.Org }) {
+		t.Errorf("before the job has run, the sign-in leads there: %+v, %v", in.Organizations, err)
+	}
+	who, err := id.ParsePerson(dev.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	org, err := id.ParseOrg(box.Org)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := s.App.Identity.ForJob(t.Context(), id.NewJob(), who, org); err == nil {
+		t.Errorf("before the job has run, a job that she left enters as %v", a)
+	}
 	if _, err := s.App.Identity.ExpireSandboxes(t.Context(), platform.Request{Actor: identity.System(id.NewServer())}); err != nil {
 		t.Fatal(err)
 	}
@@ -234,6 +249,83 @@ func TestAfterItsTimeNobodyEntersAndTheJobTakesEveryWayInAway(t *testing.T) {
 		if o.ID == box.Org && o.State != "expired" {
 			t.Errorf("whoever runs the installation sees it %s", o.State)
 		}
+	}
+}
+
+// Not in parallel with the others, to which it leaves no room.
+func TestTheInstallationHasAHundredHoweverManyAskForTheLast(t *testing.T) {
+	s := live.Start(t)
+	root := superuser(t, s)
+	first, second, crowd := developer(t, s), developer(t, s), developer(t, s)
+	if _, err := first.CreateSandbox(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	// As many as leave room for one, in the shape of that one.
+	if _, err := root.Exec(t.Context(), `INSERT INTO platform.org (id, placement, schema_name, role_name, slice, plan, profile, version, sandbox_of, expires_at)
+ SELECT gen_random_uuid(), placement, schema_name, role_name, slice, plan, profile, version, $3::text::uuid, expires_at
+ FROM platform.org, generate_series(1, $2) WHERE sandbox_of::text = $1`, uuidOf(t, first.ID), identity.SandboxesInAll-2, uuidOf(t, crowd.ID)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := root.Exec(context.Background(), `DELETE FROM platform.org WHERE sandbox_of::text = $1`, uuidOf(t, crowd.ID)); err != nil {
+			t.Error(err)
+		}
+	})
+	var wg sync.WaitGroup
+	answers := make([]error, 2)
+	for i, dev := range []*live.Person{first, second} {
+		wg.Go(func() { _, answers[i] = dev.CreateSandbox(t.Context(), "") })
+	}
+	wg.Wait()
+	if (answers[0] == nil) == (answers[1] == nil) {
+		t.Fatalf("of two who asked for the last one, one gets it: %v, %v", answers[0], answers[1])
+	}
+	for _, dev := range []*live.Person{first, second} {
+		_, err := dev.CreateSandbox(t.Context(), "")
+		wantCode(t, err, http.StatusConflict, "conflict")
+	}
+	if _, err := root.Exec(t.Context(), `UPDATE platform.org SET expires_at = now() - interval '1 second'
+ WHERE id = (SELECT id FROM platform.org WHERE sandbox_of::text = $1 LIMIT 1)`, uuidOf(t, crowd.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.CreateSandbox(t.Context(), ""); err != nil {
+		t.Errorf("after one has expired: %v", err)
+	}
+}
+
+// Whoever could make accounts in a sandbox of her own would learn which
+// addresses have one, keep a way in after she is dismissed, and take the
+// address of somebody who is still to come.
+func TestASandboxMakesNoAccountsAndTellsNoAddress(t *testing.T) {
+	t.Parallel()
+	s := live.Start(t)
+	dev, other := developer(t, s), developer(t, s)
+	box, err := dev.CreateSandbox(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words []string
+	for _, address := range []string{other.Email, "somebody.new@example.org"} {
+		_, err := dev.AddMember(t.Context(), box.Org, client.NewMember{Email: address, Name: "Somebody", Password: client.NewSecret("a sentence that nobody knows"), Roles: []client.Role{client.Scientist}})
+		wantCode(t, err, http.StatusForbidden, "denied")
+		words = append(words, err.(*client.Problem).Detail)
+	}
+	if words[0] != words[1] {
+		t.Errorf("an address that has an account is told from one that has none: %q, %q", words[0], words[1])
+	}
+	if _, err := s.Client(t, client.Secret{}).SignIn(t.Context(), "somebody.new@example.org", client.NewSecret("a sentence that nobody knows")); client.Status(err) != http.StatusUnauthorized {
+		t.Errorf("the account is there: %v", err)
+	}
+	code, err := other.CreateJoinCode(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dev.AddMember(t.Context(), box.Org, client.NewMember{JoinCode: code.Code, Roles: []client.Role{client.Scientist}}); err != nil {
+		t.Errorf("somebody who has an account does not come in by her code: %v", err)
+	}
+	added := events(t, s, box.Org, policy.MemberAdd)
+	if len(added) != 3 || added[0].Outcome != audit.Denied || added[1].Outcome != audit.Denied || added[2].Outcome != audit.Done {
+		t.Errorf("the log has %+v", added)
 	}
 }
 

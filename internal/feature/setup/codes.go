@@ -22,10 +22,10 @@ import (
 // CodeLife is how long a code is good for.
 const CodeLife = 24 * time.Hour
 
-// Wrong codes are answered this often; then nobody is heard for a while. A
-// code has 160 bits, so this is not what keeps it from being guessed: it keeps
-// strangers from having the installation look at guesses, and from filling the
-// log with them.
+// Wrong codes are answered this often; then no wrong one is heard for a while.
+// A code has 160 bits, so this is not what keeps it from being guessed: it
+// tells strangers to stop. The right one is taken all the same, or anybody who
+// sends guesses could keep the installation from being set up.
 const (
 	maxWrong = 10
 	wrongFor = 10 * time.Minute
@@ -101,18 +101,18 @@ func (c *Codes) Check(code string) error {
 	for len(c.wrong) > 0 && now.Sub(c.wrong[0]) > wrongFor {
 		c.wrong = c.wrong[1:]
 	}
-	if len(c.wrong) >= maxWrong {
-		return fault.New(fault.TooMany, "too many wrong codes; try again in a few minutes")
-	}
 	k, err := c.read()
 	if err != nil {
 		return fmt.Errorf("setup: %w", err)
 	}
-	if k == nil || !now.Before(k.ExpiresAt) || subtle.ConstantTimeCompare([]byte(k.Hash), []byte(hash(code))) != 1 {
-		c.wrong = append(c.wrong, now)
-		return errCode
+	if k != nil && now.Before(k.ExpiresAt) && subtle.ConstantTimeCompare([]byte(k.Hash), []byte(hash(code))) == 1 {
+		return nil
 	}
-	return nil
+	if len(c.wrong) >= maxWrong {
+		return fault.New(fault.TooMany, "too many wrong codes; try again in a few minutes")
+	}
+	c.wrong = append(c.wrong, now)
+	return errCode
 }
 
 // hash takes a code as people type it: letters of either case, with or without

@@ -188,6 +188,47 @@ func TestOfManyTogetherEachHasItsOwnEventAndOneThatFailsFailsAlone(t *testing.T)
 	})
 }
 
+// Who goes away, be it the one who carries the others' statements out, takes
+// nobody along: what was handed over is carried out, once, and on record.
+func TestWhoGoesAwayWhileManyAreTogetherTakesNobodyAlong(t *testing.T) {
+	t.Parallel()
+	d, org := testkit.Open(t), testkit.Org(t, "pooled").ID
+	c, who := declare(t, d, org), actortest.With(t, org, policy.Scientist)
+	const callers, rounds = 12, 8
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for j := range rounds {
+				ctx, leave := context.WithCancel(t.Context())
+				request := id.NewRequest()
+				rec, receipt, err := tenant.Do(ctx, d.Tenant, tenant.Request{Actor: who, Org: org, Action: policy.RecordCreate, ID: request},
+					func(ctx context.Context, tx *tenant.Tx) (id.Record, error) {
+						rec := id.NewRecord()
+						_, err := putLast(ctx, tx, c.UUID(), rec)
+						if (i+j)%2 == 0 {
+							leave()
+						}
+						return rec, err
+					})
+				leave()
+				if err != nil || receipt.IsZero() {
+					t.Errorf("%d: %v, receipt %v", i, err, receipt)
+					return
+				}
+				testkit.WantEvents(t, d, org, request, testkit.Event{Action: policy.RecordCreate, Outcome: audit.Done, Targets: []string{rec.String()}})
+			}
+		})
+	}
+	wg.Wait()
+	count, _, err := tenant.Do(t.Context(), d.Tenant, tenant.Request{Actor: who, Org: org, Action: policy.RecordRead}, func(ctx context.Context, tx *tenant.Tx) (n int, err error) {
+		err = tx.QueryRow(ctx, tenant.Lit(`SELECT count(*)::int FROM record WHERE org_id = $1`), tx.Org().UUID()).Scan(&n)
+		return n, err
+	})
+	if err != nil || count != callers*rounds {
+		t.Errorf("%d records of %d, %v", count, callers*rounds, err)
+	}
+}
+
 func TestALastStatementIsHeldToItsOrganization(t *testing.T) {
 	t.Parallel()
 	d, org := testkit.Open(t), testkit.Org(t, "schema").ID

@@ -3,6 +3,8 @@ package console
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"time"
 
 	"strongroom/client"
 )
@@ -98,13 +100,45 @@ func createOrganization(v *Visit) error {
 
 // installation is the state of the installation, as far as the page shows it.
 type installation struct {
-	Version      string `json:"version"`
-	URL          string `json:"url"`
-	Ready        bool   `json:"ready"`
-	Problem      string `json:"problem"`
-	SpareSchemas int    `json:"spare_schemas"`
-	ChainBreaks  int64  `json:"audit_chain_breaks"`
-	Keys         struct {
+	Version     string    `json:"version"`
+	URL         string    `json:"url"`
+	Ready       bool      `json:"ready"`
+	Problem     string    `json:"problem"`
+	StartedAt   time.Time `json:"started_at"`
+	Undelivered []string  `json:"undelivered"`
+	Alarms      []struct {
+		Severity string    `json:"severity"`
+		Text     string    `json:"text"`
+		Since    time.Time `json:"since"`
+	} `json:"alarms"`
+	Services []struct {
+		Name     string    `json:"name"`
+		State    string    `json:"state"`
+		Since    time.Time `json:"since"`
+		Restarts int       `json:"restarts"`
+	} `json:"services"`
+	Proofs *struct {
+		Kept   int       `json:"kept"`
+		Partly int       `json:"partly"`
+		NotYet int       `json:"not_yet"`
+		Stale  int       `json:"stale"`
+		Broken int       `json:"broken"`
+		At     time.Time `json:"at"`
+	} `json:"proofs"`
+	Disks        []disk        `json:"disks"`
+	Certificates []certificate `json:"certificates"`
+	SpareSchemas int           `json:"spare_schemas"`
+	ChainBreaks  int64         `json:"audit_chain_breaks"`
+	Events       struct {
+		Waiting    int64   `json:"waiting"`
+		LagSeconds float64 `json:"lag_seconds"`
+	} `json:"events"`
+	Jobs struct {
+		Waiting  int64 `json:"waiting"`
+		Retrying int64 `json:"retrying"`
+		Failed   int64 `json:"failed"`
+	} `json:"jobs"`
+	Keys struct {
 		State         string   `json:"state"`
 		Trouble       []string `json:"trouble"`
 		Epoch         uint64   `json:"epoch"`
@@ -115,13 +149,52 @@ type installation struct {
 			Whole bool   `json:"whole"`
 		} `json:"zones"`
 		Guardians []struct {
-			Name  string `json:"name"`
-			Grade string `json:"grade"`
+			Name    string `json:"name"`
+			Grade   string `json:"grade"`
+			Answers bool   `json:"answers"`
 		} `json:"guardians"`
 		Grade        string   `json:"grade"`
 		GradeReasons []string `json:"grade_reasons"`
 	} `json:"keys"`
 }
+
+type disk struct {
+	Holds []string `json:"holds"`
+	Free  uint64   `json:"free_bytes"`
+	Total uint64   `json:"total_bytes"`
+}
+
+// Left is how much of it is free, in hundredths.
+func (d disk) Left() uint64 {
+	if d.Total == 0 {
+		return 0
+	}
+	return uint64(float64(d.Free) / float64(d.Total) * 100)
+}
+
+// FreeBytes is Free as the templates write sizes.
+func (d disk) FreeBytes() int64 { return int64(min(d.Free, math.MaxInt64)) }
+
+type certificate struct {
+	Source   string    `json:"source"`
+	Names    []string  `json:"names"`
+	NotAfter time.Time `json:"not_after"`
+	Problem  string    `json:"problem"`
+}
+
+// From says who gave the certificate.
+func (c certificate) From() string {
+	switch c.Source {
+	case "own":
+		return "the operator's own"
+	case "acme":
+		return "from an ACME authority"
+	}
+	return "from the installation's own authority: browsers do not know it"
+}
+
+// Soon reports whether it ends within a fortnight.
+func (c certificate) Soon() bool { return time.Until(c.NotAfter) < 14*24*time.Hour }
 
 func showStatus(v *Visit) error {
 	raw, err := v.API.Status(v.Context())

@@ -3,9 +3,11 @@ package console
 import (
 	"fmt"
 	"html/template"
+	"path"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"strongroom/client"
 )
@@ -27,7 +29,7 @@ var functions = template.FuncMap{
 	"field": newField, "required": required, "filter": filter, "hint": hint, "kind": kindOf, "autocomplete": autocomplete, "options": options, "choice": choice,
 	"empty": newEmpty, "more": newMore, "lower": strings.ToLower, "list": func(s ...string) []string { return s },
 	"add": func(a, b int) int { return a + b }, "day": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
-	"initial": initial, "crumbs": newCrumbs, "roleset": newRoleSet, "title": title, "noErrors": func() Errors { return nil }, "hasError": func(e Errors, at string) bool { return e[at] != "" },
+	"initial": initial, "ending": ending, "crumbs": newCrumbs, "roleset": newRoleSet, "title": title, "noErrors": func() Errors { return nil }, "hasError": func(e Errors, at string) bool { return e[at] != "" },
 }
 
 // Field is one input with its label, its hint and what is wrong with it.
@@ -187,4 +189,12 @@ type RoleSet struct {
 func newRoleSet(legend string, choices []RoleChoice, err any, part string) RoleSet {
 	text, _ := err.(string)
 	return RoleSet{legend, choices, text, part}
+}
+
+// ending is that of a file's name, where it is one that says something.
+func ending(name string) string {
+	if e := strings.TrimPrefix(path.Ext(name), "."); len(e) <= 4 && !strings.ContainsFunc(e, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return e
+	}
+	return ""
 }

@@ -70,7 +70,8 @@ func (v *Visit) showExports(status int, chosen, format string, errs Errors) erro
 		}
 		schema, _ := schemaOf(all.byKind[kind])
 		name := recordTitle(schema, r)
-		view.Choices = []choiceOf{{"record:" + kind + ":" + rec, name}, {"project:" + kind + ":" + rec, name + " and everything that leads to it"}}
+		// A sample without what was measured on it is seldom what somebody wants.
+		view.Choices = []choiceOf{{"project:" + kind + ":" + rec, name + " and everything that leads to it, with files"}, {"record:" + kind + ":" + rec, name + " alone, with its own files"}}
 	case file != "":
 		f, err := v.API.File(v.Context(), v.Org.ID, file)
 		if err != nil {

@@ -207,7 +207,7 @@ func (v *Visit) parts(file func(*multipart.Part, url.Values) error) error {
 		return statusError(http.StatusUnsupportedMediaType)
 	}
 	fields := url.Values{}
-	for {
+	for given := 0; ; {
 		p, err := r.NextRawPart()
 		if err == io.EOF {
 			return nil
@@ -216,8 +216,10 @@ func (v *Visit) parts(file func(*multipart.Part, url.Values) error) error {
 			return statusError(http.StatusBadRequest)
 		}
 		if p.FileName() == "" {
+			// Counted one by one: many of one name take as much room as many names.
+			given++
 			b, err := io.ReadAll(io.LimitReader(p, 4<<10))
-			if err != nil || len(fields) >= maxFormFields {
+			if err != nil || given > maxFormFields {
 				return statusError(http.StatusBadRequest)
 			}
 			// A file input that was left empty comes as a part without a name.

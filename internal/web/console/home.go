@@ -293,13 +293,27 @@ func (v *Visit) memoryHome(s shelf) (*memoryHome, error) {
 			return
 		}
 		for _, l := range links.Items {
-			if l.Direction == "out" && l.Collection == "person" && l.Title != "" && len(card.People) < homeEvents {
-				card.People = append(card.People, item{ID: l.To, Title: l.Title, Path: v.OrgPath("c", "person", l.To)})
+			// A person names her account; an account may name people too.
+			person := l.To
+			if l.Direction == "in" {
+				person = l.From
+			}
+			if l.Collection == "person" && l.Title != "" && len(card.People) < homeEvents && !slices.ContainsFunc(card.People, func(p item) bool { return p.ID == person }) {
+				card.People = append(card.People, item{ID: person, Title: l.Title, Path: v.OrgPath("c", "person", person)})
 			}
 		}
 		card.Timeline, errs[i] = v.timeline(ctx, s, r.ID)
 	})
+	// Whom one dealt with last comes first.
+	slices.SortStableFunc(out.Accounts, func(a, b accountCard) int { return b.last().Compare(a.last()) })
 	return out, cmp.Or(errs...)
+}
+
+func (c accountCard) last() time.Time {
+	if len(c.Timeline) == 0 {
+		return time.Time{}
+	}
+	return c.Timeline[0].At
 }
 
 // timeline is what happened last with an account: its conversations and tasks,

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/url"
+	"slices"
 	"time"
 
 	"strongroom/client"
@@ -53,11 +54,12 @@ func listRecords(v *Visit) error {
 	if err != nil {
 		return err
 	}
-	view := listView{Collection: c, Title: collectionTitle(c), Columns: schema.Columns(4), Mine: filter.Mine, Filtered: filter != client.Filter{}, Export: v.Holds(client.Analyst)}
+	view := listView{Collection: c, Title: collectionTitle(c), Columns: schema.Columns(maxColumns), Mine: filter.Mine, Filtered: filter != client.Filter{}, Export: v.Holds(client.Analyst)}
 	for _, r := range p.Items {
 		view.Rows = append(view.Rows, listRow{Path: v.OrgPath("c", kind, r.ID), Title: recordTitle(schema, r), Cells: schema.Cells(r.Content, view.Columns),
 			Private: r.Visibility == client.ForOwner, At: r.UpdatedAt, By: r.UpdatedBy})
 	}
+	view.keepFilled(shownColumns)
 	q := url.Values{}
 	for _, name := range []string{"linked_to", "relation", "mine", "from"} {
 		if s := v.Query(name); s != "" {
@@ -84,6 +86,34 @@ func listRecords(v *Visit) error {
 		}
 	}
 	return v.Render("list", view.Title, view)
+}
+
+// Of the columns that a schema could fill, a page shows the first ones that its
+// records do fill.
+const (
+	maxColumns   = 24
+	shownColumns = 4
+)
+
+func (l *listView) keepFilled(limit int) {
+	var keep []int
+	for i := range l.Columns {
+		if len(keep) < limit && slices.ContainsFunc(l.Rows, func(r listRow) bool { return r.Cells[i] != "" }) {
+			keep = append(keep, i)
+		}
+	}
+	columns := make([]form.Column, len(keep))
+	for to, from := range keep {
+		columns[to] = l.Columns[from]
+	}
+	l.Columns = columns
+	for i, r := range l.Rows {
+		cells := make([]string, len(keep))
+		for to, from := range keep {
+			cells[to] = r.Cells[from]
+		}
+		l.Rows[i].Cells = cells
+	}
 }
 
 func collectionTitle(c client.Collection) string {

@@ -193,7 +193,7 @@ func (v *Visit) group(view *recordView, all shelf, links []client.Link) {
 			} else {
 				g.All = withQuery(v.OrgPath("c", l.Collection), url.Values{"linked_to": {view.Record.ID}, "from": {view.Collection.Kind}})
 			}
-			if words := all.relation(l.Collection, l.Relation); !strings.EqualFold(words, view.Collection.Kind) {
+			if words := all.relation(l.Collection, l.Relation); !strings.EqualFold(words, view.Collection.Kind) && !strings.EqualFold(words, collectionTitle(view.Collection)) {
 				row.Kind = words
 			}
 		}

@@ -23,7 +23,11 @@ type shelf struct {
 	byKind map[string]client.Collection
 }
 
+// shelf asks for the collections once a page: the menu shows them on each.
 func (v *Visit) shelf() (s shelf, err error) {
+	if v.shelved != nil {
+		return *v.shelved, nil
+	}
 	s.byKind = map[string]client.Collection{}
 	for c, err := range v.API.Collections(v.Context(), v.Org.ID) {
 		if err != nil {
@@ -32,6 +36,7 @@ func (v *Visit) shelf() (s shelf, err error) {
 		s.all = append(s.all, c)
 		s.byKind[c.Kind] = c
 	}
+	v.shelved = &s
 	return s, nil
 }
 

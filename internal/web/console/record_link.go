@@ -108,7 +108,11 @@ func removeLink(v *Visit) error {
 		return err
 	}
 	kind, rec := v.Param("kind"), v.Param("rec")
-	if err := v.API.DeleteLink(v.Context(), v.Org.ID, kind, rec, f.Get("link")); err != nil {
+	err = v.API.DeleteLink(v.Context(), v.Org.ID, kind, rec, f.Get("link"))
+	if p, ok := Refused(err); ok {
+		return v.Done(v.OrgPath("c", kind, rec), FieldErrors(p).first())
+	}
+	if err != nil {
 		return err
 	}
 	return v.Done(v.OrgPath("c", kind, rec), "The link is gone. What it led to is still there.")

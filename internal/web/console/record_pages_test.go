@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -256,13 +257,15 @@ func want(t *testing.T, what string, got page, status int, words ...string) {
 // wantLogged looks for an event of the person's that names a target.
 func (l *lab) wantLogged(t *testing.T, action policy.Action, outcome audit.Outcome, target string) {
 	t.Helper()
-	for _, e := range testkit.AllEvents(t, l.s.Doors, l.orgID) {
-		if e.Action == action && e.Outcome == outcome {
-			for _, x := range e.Targets {
-				if x == target {
-					return
-				}
+	// The last event of a download is written when its last byte is out.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for _, e := range testkit.AllEvents(t, l.s.Doors, l.orgID) {
+			if e.Action == action && e.Outcome == outcome && slices.Contains(e.Targets, target) {
+				return
 			}
+		}
+		if time.Now().After(deadline) {
+			break
 		}
 	}
 	t.Errorf("the log has no %s of %s that ended as %s", action, target, outcome)
@@ -527,6 +530,7 @@ func TestWhatIsExportedIsMadeAndFetchedOnThePage(t *testing.T) {
 	l := newLab(t)
 	h := newHand(t, l.s, l.org.Member(t, client.Analyst))
 	want(t, "the page", h.get(l.path("export")+"?collection=sample&record="+l.sample.ID), http.StatusOK, "Si(111)-√3 Ag and everything that leads to it", "None yet")
+	want(t, "the menu of every page", h.get(l.path("files")), http.StatusOK, `<a href="`+l.path("c", "sample")+`">`, `<a href="`+l.path("files")+`" aria-current="page">`)
 	want(t, "a table of everything", h.post(l.path("export"), url.Values{"what": {"everything"}, "format": {"csv"}}), http.StatusUnprocessableEntity, "A table holds the records of one collection.")
 	want(t, "a project", h.post(l.path("export"), url.Values{"what": {"project:sample:" + l.sample.ID}, "format": {"zip"}}), http.StatusSeeOther)
 	link := regexp.MustCompile(`href="([^"]+/export/(exp_[a-z0-9]+)/content)"`)

@@ -26,7 +26,7 @@ type View struct {
 	Me      client.SignedIn
 	Org     client.Organization // zero outside of an organization
 	Admin   bool                // the caller runs the installation
-	Nav     []NavItem
+	Nav     []NavGroup
 	Said    string // the sentence about the change before
 	Theme   string // light, dark, or "" for what the system says
 	Version string
@@ -65,7 +65,10 @@ func (v *Visit) Part(name, block string, data any) error {
 func (v *Visit) render(status int, name, title string, data any) error {
 	view := View{Title: title, Path: v.R.URL.Path, Me: v.Me, Org: v.Org, Admin: v.IsSystemAdmin(), Said: v.takeFlash(), Theme: theme(v.R),
 		Version: v.c.o.Version, Data: data, v: v}
-	view.Nav = v.nav()
+	if name == "problem" {
+		view.Path = "/" // a refusal repeats nothing of what was asked for
+	}
+	view.Nav = v.nav(status)
 	return v.execute(status, name, "layout", view)
 }
 
@@ -123,11 +126,17 @@ func parseTemplates() (map[string]*template.Template, error) {
 	return sheets, nil
 }
 
-// NavItem is a line of the organization's menu.
+// NavItem is a line of the menu.
 type NavItem struct {
 	Label string
 	Path  string
 	Here  bool
+}
+
+// NavGroup is some lines of the menu under a heading.
+type NavGroup struct {
+	Label string // "" for the lines on top
+	Items []NavItem
 }
 
 // menu lists the parts of an organization. A part shows to who holds one of
@@ -136,7 +145,6 @@ var menu = []struct {
 	label, part string
 	roles       []client.Role
 }{
-	{"Home", "", nil},
 	{"Files", "files", []client.Role{client.Scientist, client.Analyst}},
 	{"Trash", "trash", []client.Role{client.Scientist, client.OrgAdmin}},
 	{"Export", "export", []client.Role{client.Analyst}},
@@ -146,32 +154,69 @@ var menu = []struct {
 	{"Settings", "settings", nil},
 }
 
-func (v *Visit) nav() (items []NavItem) {
+func (v *Visit) nav(status int) []NavGroup {
 	at := v.R.URL.Path
 	switch {
 	case v.Org.ID != "":
+		groups := []NavGroup{{Items: []NavItem{{"Home", v.OrgPath(), at == v.OrgPath()}}}}
+		// An error page does not ask again of an API that just failed.
+		if status < http.StatusInternalServerError {
+			groups = append(groups, v.navCollections(at)...)
+		}
+		parts := NavGroup{Label: "Organization"}
 		for _, m := range menu {
 			if len(m.roles) > 0 && !v.Holds(m.roles...) || !v.c.serves("/o/{org}", m.part) {
 				continue
 			}
-			item := NavItem{Label: m.label, Path: v.OrgPath()}
-			if m.part != "" {
-				item.Path = v.OrgPath(m.part)
-				item.Here = at == item.Path || strings.HasPrefix(at, item.Path+"/")
-			} else {
-				item.Here = at == item.Path || strings.HasPrefix(at, item.Path+"/c/")
-			}
-			items = append(items, item)
+			p := v.OrgPath(m.part)
+			parts.Items = append(parts.Items, NavItem{m.label, p, at == p || strings.HasPrefix(at, p+"/")})
 		}
+		return append(groups, parts)
 	case at == "/admin" || strings.HasPrefix(at, "/admin/"):
+		var parts NavGroup
 		for _, m := range adminMenu {
 			if v.c.serves("/admin", m.part) {
 				p := strings.TrimSuffix("/admin/"+m.part, "/")
-				items = append(items, NavItem{m.label, p, at == p || m.part != "" && strings.HasPrefix(at, p+"/")})
+				parts.Items = append(parts.Items, NavItem{m.label, p, at == p || m.part != "" && strings.HasPrefix(at, p+"/")})
 			}
 		}
+		return []NavGroup{parts}
 	}
-	return items
+	return nil
+}
+
+// navCollections lists the collections by their kits, and then those that the
+// organization declared itself.
+func (v *Visit) navCollections(at string) (groups []NavGroup) {
+	if !v.Holds(client.Scientist, client.Analyst, client.OrgAdmin) {
+		return nil
+	}
+	s, err := v.shelf()
+	if err != nil {
+		return nil // a page without this menu is better than none
+	}
+	own := NavGroup{Label: "Of your own"}
+	for _, c := range s.all {
+		p := v.OrgPath("c", c.Kind)
+		item := NavItem{collectionTitle(c), p, at == p || strings.HasPrefix(at, p+"/")}
+		if c.Kit == "" {
+			own.Items = append(own.Items, item)
+			continue
+		}
+		i := slices.IndexFunc(groups, func(g NavGroup) bool { return g.Label == title(c.Kit) })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, NavGroup{Label: title(c.Kit)})
+		}
+		groups[i].Items = append(groups[i].Items, item)
+	}
+	if len(own.Items) > 0 {
+		if len(groups) == 0 {
+			own.Label = "Collections"
+		}
+		groups = append(groups, own)
+	}
+	return groups
 }
 
 // adminMenu lists the parts of the installation.

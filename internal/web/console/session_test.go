@@ -328,6 +328,15 @@ func TestFormsAreBoundedAndMethodsAreNamed(t *testing.T) {
 	if a := v.do(http.MethodHead, "/sign-in", ""); a.status != http.StatusOK || a.body != "" {
 		t.Errorf("HEAD /sign-in: %d", a.status)
 	}
+	v.signIn(s.Org(t, "pooled").Owner)
+	org := strings.Trim(v.get("/").header.Get("Location"), "/")
+	for _, name := range []string{`"visibility"`, `"file"; filename=""`} { // of one name, as long as the sender likes
+		v.header = http.Header{"Content-Type": {"multipart/form-data; boundary=b"}}
+		part := "--b\r\nContent-Disposition: form-data; name=" + name + "\r\n\r\n" + strings.Repeat("a", 4<<10) + "\r\n"
+		if a := v.do(http.MethodPost, "/"+org+"/files", strings.Repeat(part, 30)+"--b--\r\n"); a.status != http.StatusBadRequest {
+			t.Errorf("a form of thirty fields %s: %d", name, a.status)
+		}
+	}
 	v.cookies[sessionCookie] = strings.Repeat("x", 3000)
 	if a := v.get("/account"); a.status != http.StatusSeeOther {
 		t.Errorf("a cookie of another kind: %d", a.status)

@@ -31,6 +31,7 @@ type Visit struct {
 	inside  *inside
 	token   client.Secret
 	names   map[string]string // of people, by id
+	shelved *shelf            // the collections, once somebody asked
 	flashed bool
 }
 

@@ -3,6 +3,7 @@ package unit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -94,7 +95,7 @@ func (g *Gathering) lead(ctx context.Context, w *Work, key laneKey, l *lane, s *
 	g.mu.Lock()
 	volley := l.take(s)
 	g.mu.Unlock()
-	err := errors.New("store: a volley did not return")
+	err := fmt.Errorf("%w: a volley did not return", pg.ErrUnknown)
 	defer func() {
 		for _, v := range volley {
 			if v != s {

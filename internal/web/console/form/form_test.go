@@ -560,3 +560,26 @@ func FuzzSubmit(f *testing.F) {
 		_ = fmt.Sprint(s.Cells([]byte(content), s.Columns(4)), s.Summary([]byte(content)))
 	})
 }
+
+func TestAPageShowsTimesAndUnitsInWordsAndNoEmptyColumns(t *testing.T) {
+	t.Parallel()
+	s, err := Compile([]byte(`{"type":"object","properties":{
+		"at":{"type":"string","format":"date-time"},"who":{"type":"string","maxLength":5000},
+		"values":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string"},"unit":{"type":"string","format":"ucum"},"method":{"type":"string"}}}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	items, err := s.Show([]byte(`{"at":"2026-11-22T14:30:00Z","who":"Ada","values":[{"name":"energy","unit":"{hartree}"}]}`), nil)
+	if err != nil || len(items) != 3 {
+		t.Fatalf("%v: %+v", err, items)
+	}
+	if items[0].Value != "22 Nov 2026, 14:30 UTC" {
+		t.Errorf("the time is %q", items[0].Value)
+	}
+	if items[1].Kind != Text {
+		t.Errorf("one word takes a block of its own: %v", items[1].Kind)
+	}
+	if got := fmt.Sprint(items[2].Heads, items[2].Table); got != "[Name Unit] [[energy hartree]]" {
+		t.Errorf("the table is %s", got)
+	}
+}

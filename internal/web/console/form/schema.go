@@ -49,7 +49,7 @@ const (
 	maxChoices = 200 // of one field
 	maxRows    = 200 // of one array
 	maxJSON    = 128 << 10
-	areaFrom   = 200 // a text that may be longer than this many characters has several lines
+	areaFrom   = 1000 // a text that may be longer than this many characters has several lines
 	maxLong    = 64 << 10
 )
 
@@ -64,6 +64,7 @@ type node struct {
 	name, label, about string
 	kind               Kind
 	unit               string
+	isUnit             bool // its value is the name of a unit
 	required           bool
 	nullable           bool
 	choices            []choice
@@ -291,6 +292,8 @@ func (n *node) textual(v *value) {
 		n.kind = Email
 	case "uri", "iri":
 		n.kind = URI
+	case "ucum":
+		n.isUnit = true
 	default:
 		if n.maxLength >= areaFrom || strings.HasPrefix(v.str("contentMediaType"), "text/") {
 			n.kind = Area

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Item is one value of a record, for a page that shows it.
@@ -25,6 +26,7 @@ const (
 	maxShownRows = 500
 	maxShownText = 20_000
 	maxLeaves    = 2000
+	maxInline    = 60 // bytes of a text that stands beside its label
 )
 
 // Show lists a record's values as its schema orders and names them; what the
@@ -95,8 +97,11 @@ func (n *node) show(v *value, pointer string) Item {
 		if it.Kind == Rows || it.Kind == Object || it.Kind == JSON {
 			it.Kind = Text
 		}
-		if strings.Contains(it.Value, "\n") {
+		switch long := strings.Contains(it.Value, "\n"); {
+		case long:
 			it.Kind = Area
+		case it.Kind == Area && len(it.Value) <= maxInline:
+			it.Kind = Text // room for a page, and a word in it
 		}
 	default:
 		it.Kind, it.Value = JSON, clip(string(v.indented()))
@@ -130,7 +135,7 @@ func (n *node) showTable(v *value, it *Item) {
 	for i, x := range v.items {
 		if i == maxShownRows {
 			it.More = int64(len(v.items) - i)
-			return
+			break
 		}
 		var row []string
 		for _, f := range cols {
@@ -141,6 +146,20 @@ func (n *node) showTable(v *value, it *Item) {
 			row = append(row, cell)
 		}
 		it.Table = append(it.Table, row)
+	}
+	it.dropEmpty()
+}
+
+// dropEmpty takes away the columns of a table that no row has anything in.
+func (it *Item) dropEmpty() {
+	for c := len(it.Heads) - 1; c >= 0 && len(it.Heads) > 1; c-- {
+		if slices.ContainsFunc(it.Table, func(row []string) bool { return row[c] != "" }) {
+			continue
+		}
+		it.Heads = slices.Delete(it.Heads, c, c+1)
+		for i, row := range it.Table {
+			it.Table[i] = slices.Delete(row, c, c+1)
+		}
 	}
 }
 
@@ -156,6 +175,12 @@ func (n *node) words(v *value) string {
 	}
 	switch v.kind {
 	case isString:
+		switch {
+		case n.isUnit:
+			return UnitWords(v.text)
+		case n.kind == DateTime, n.kind == Text:
+			return timeWords(v.text)
+		}
 		return v.text
 	case isTrue:
 		return "Yes"
@@ -163,6 +188,23 @@ func (n *node) words(v *value) string {
 		return "No"
 	}
 	return string(v.compact())
+}
+
+// timeWords writes a time to the second in words, and leaves alone what holds
+// more than that, or is no time.
+func timeWords(s string) string {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || t.Nanosecond() != 0 {
+		return s
+	}
+	layout := "2 Jan 2006, 15:04:05"
+	if t.Second() == 0 {
+		layout = "2 Jan 2006, 15:04"
+	}
+	if _, offset := t.Zone(); offset == 0 {
+		return t.Format(layout) + " UTC"
+	}
+	return t.Format(layout + " -07:00")
 }
 
 // Column is one column of a table of records.

@@ -58,6 +58,11 @@
     history.replaceState(null, "", location.pathname);
   }
 
+  // On a narrow screen the menu is one line: where one is should be in sight.
+  const here = document.querySelector(".side a[aria-current]");
+  const side = here && here.closest(".side");
+  if (side && side.scrollWidth > side.clientWidth) side.scrollLeft = here.offsetLeft - (side.clientWidth - here.offsetWidth) / 2;
+
   // What htmx could not load is said, not swallowed.
   const say = (words) => {
     const said = document.getElementById("said");
