@@ -19,9 +19,11 @@ const (
 	// maxVolley and maxVolleyBytes bound what is carried out together.
 	maxVolley      = 32
 	maxVolleyBytes = 256 << 10
-	// maxFlying is how many volleys of one lane are on their way at once: with
-	// one alone, a lock that it meets would hold up all that come after.
-	maxFlying = 2
+	// maxFlying is how many volleys of one lane are on their way at once. With
+	// one alone, a lock that it meets would hold up all that come after, and
+	// two leave processors idle while they wait for their flush; with many,
+	// few statements travel together.
+	maxFlying = 4
 )
 
 // Gathering carries out units that are one statement each. Those of the same
