@@ -161,38 +161,11 @@ func scopes(roles []policy.Role, wanted []policy.Action) ([]policy.Action, error
 // Keys lists the keys of r.Org, the revoked and expired ones too.
 func (s *Service) Keys(ctx context.Context, r platform.Request, limit int, cursor string) (items []Key, next string, receipt audit.Receipt, err error) {
 	r.Action = policy.KeyList
-	l := list{"keys", pageSize(limit), cursor}
-	items, receipt, err = platform.Do(ctx, s.store, r, func(ctx context.Context, tx *platform.Tx) (items []Key, err error) {
-		after, err := l.after(ctx, tx)
-		if err != nil {
-			return nil, err
-		}
-		rows, err := tx.Query(ctx, sqlListKeys, r.Org, after, l.limit+1)
-		if err != nil {
-			return nil, err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if len(items) == l.limit {
-				if next, err = l.next(ctx, tx, items[l.limit-1].ID.UUID()); err != nil {
-					return nil, err
-				}
-				break
-			}
-			k, err := scanKey(ctx, tx, rows)
-			if err != nil {
-				return nil, err
-			}
-			tx.Touch(k.ID)
-			items = append(items, k)
-		}
-		rows.Close()
-		return items, rows.Err()
-	})
-	if err != nil {
-		return nil, "", receipt, err
-	}
-	return items, next, receipt, nil
+	return paged(ctx, s, r, list{"keys", pageSize(limit), cursor}, sqlListKeys,
+		func(ctx context.Context, tx *platform.Tx, row interface{ Scan(...any) error }) (Key, id.Ref, error) {
+			k, err := scanKey(ctx, tx, row)
+			return k, k.ID, err
+		})
 }
 
 func scanKey(ctx context.Context, tx *platform.Tx, row interface{ Scan(...any) error }) (Key, error) {

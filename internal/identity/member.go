@@ -114,38 +114,11 @@ func insertMembership(ctx context.Context, tx *platform.Tx, org id.Org, p id.Per
 // Members lists who belongs to r.Org.
 func (s *Service) Members(ctx context.Context, r platform.Request, limit int, cursor string) (items []Member, next string, receipt audit.Receipt, err error) {
 	r.Action = policy.MemberList
-	l := list{"members", pageSize(limit), cursor}
-	items, receipt, err = platform.Do(ctx, s.store, r, func(ctx context.Context, tx *platform.Tx) (items []Member, err error) {
-		after, err := l.after(ctx, tx)
-		if err != nil {
-			return nil, err
-		}
-		rows, err := tx.Query(ctx, sqlListMembers, r.Org, after, l.limit+1)
-		if err != nil {
-			return nil, err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if len(items) == l.limit {
-				if next, err = l.next(ctx, tx, items[l.limit-1].ID.UUID()); err != nil {
-					return nil, err
-				}
-				break
-			}
-			m, err := scanMember(ctx, tx, rows)
-			if err != nil {
-				return nil, err
-			}
-			tx.Touch(m.ID)
-			items = append(items, m)
-		}
-		rows.Close()
-		return items, rows.Err()
-	})
-	if err != nil {
-		return nil, "", receipt, err
-	}
-	return items, next, receipt, nil
+	return paged(ctx, s, r, list{"members", pageSize(limit), cursor}, sqlListMembers,
+		func(ctx context.Context, tx *platform.Tx, row interface{ Scan(...any) error }) (Member, id.Ref, error) {
+			m, err := scanMember(ctx, tx, row)
+			return m, m.ID, err
+		})
 }
 
 func scanMember(ctx context.Context, tx *platform.Tx, row interface{ Scan(...any) error }) (Member, error) {

@@ -52,36 +52,9 @@ type PersonName struct {
 // its data may know, as its records name people by identifiers.
 func (s *Service) Names(ctx context.Context, r platform.Request, limit int, cursor string) (items []PersonName, next string, receipt audit.Receipt, err error) {
 	r.Action = policy.MemberNames
-	l := list{"member-names", pageSize(limit), cursor}
-	items, receipt, err = platform.Do(ctx, s.store, r, func(ctx context.Context, tx *platform.Tx) (items []PersonName, err error) {
-		after, err := l.after(ctx, tx)
-		if err != nil {
-			return nil, err
-		}
-		rows, err := tx.Query(ctx, sqlListMembers, r.Org, after, l.limit+1)
-		if err != nil {
-			return nil, err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if len(items) == l.limit {
-				if next, err = l.next(ctx, tx, items[l.limit-1].ID.UUID()); err != nil {
-					return nil, err
-				}
-				break
-			}
-			m, err := scanMember(ctx, tx, rows)
-			if err != nil {
-				return nil, err
-			}
-			tx.Touch(m.ID)
-			items = append(items, PersonName{m.ID, m.Name})
-		}
-		rows.Close()
-		return items, rows.Err()
-	})
-	if err != nil {
-		return nil, "", receipt, err
-	}
-	return items, next, receipt, nil
+	return paged(ctx, s, r, list{"member-names", pageSize(limit), cursor}, sqlListMembers,
+		func(ctx context.Context, tx *platform.Tx, row interface{ Scan(...any) error }) (PersonName, id.Ref, error) {
+			m, err := scanMember(ctx, tx, row)
+			return PersonName{m.ID, m.Name}, m.ID, err
+		})
 }
